@@ -1,0 +1,50 @@
+# The one door for people and CI. `make` alone explains it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CRATES := rookery-cluster rookery-actors rookery-node rookery-loadtest
+SERVER := -p rookery-node --bin rookery --features jemalloc
+# Extra arguments for what a target starts: `make run ARGS='--help'`.
+ARGS ?=
+
+.PHONY: help run build release test lint bench load clean tools
+
+help: ## Explain the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' \
+	  | while IFS=$$'\t' read -r target text; do printf '  make %-9s %s\n' "$$target" "$$text"; done
+
+run: tools ## Build the server with optimizations and start it: a durable chat server in ./data, on 127.0.0.1:8080
+	@cargo run --release --locked $(SERVER) -- serve $(ARGS)
+
+build: tools ## Build everything, without optimizations
+	@cargo build --workspace --locked
+
+release: tools ## Build the server and the load harness with optimizations
+	@cargo build --release --locked $(SERVER)
+	@cargo build --release --locked -p rookery-loadtest
+
+test: tools ## Install what the tests need, then run all of them (on the embedded adapters)
+	@deploy/test/install-clients
+	@cargo test --workspace --locked
+
+lint: tools ## Check format, clippy and docs with warnings as errors, and that each crate builds alone
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+	@for crate in $(CRATES); do cargo check --locked -p "$$crate"; done
+	@cargo check --locked -p rookery-actors --no-default-features
+
+bench: tools ## Run the micro-benchmarks that guard the hot paths
+	@cargo bench --workspace --locked --bench '*' -- $(ARGS)
+
+load: release ## Print the load table of the README: every scenario against this server, on this machine
+	@cargo run --release --locked -p rookery-loadtest -- table $(ARGS)
+
+clean: ## Remove what was built; ./data stays
+	@cargo clean
+
+tools:
+	@deploy/install-tools build

@@ -1,0 +1,61 @@
+//! Questions of this node's tasks to conversations, and the answers that come back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::defaults;
+use crate::hub::Hub;
+use crate::id::ConversationId;
+use crate::interchange::{Ask, Origin, Question, Reply};
+use crate::protocol::{ErrorCode, Problem};
+
+type Waiter = oneshot::Sender<Result<Reply, Problem>>;
+
+/// Calls that wait for their answer, by number.
+#[derive(Default)]
+pub struct Calls {
+    next: AtomicU64,
+    waiting: Mutex<HashMap<u64, Waiter>>,
+}
+
+impl Calls {
+    /// An answer came. One that nobody waits for any more is dropped.
+    pub fn answered(&self, call: u64, reply: Result<Reply, Problem>) {
+        let waiter = self.waiting.lock().remove(&call);
+        if let Some(waiter) = waiter {
+            waiter.send(reply).ok();
+        }
+    }
+}
+
+impl Hub {
+    /// Asks a conversation's owner and waits for the answer; `timeout` when none comes in time.
+    pub async fn call(self: &Arc<Self>, conversation: ConversationId, question: Question) -> Result<Reply, Problem> {
+        let call = self.calls.next.fetch_add(1, Ordering::Relaxed);
+        let (waiter, answer) = oneshot::channel();
+        self.calls.waiting.lock().insert(call, waiter);
+        let origin = Origin::Call {
+            node: self.node.clone(),
+            call,
+        };
+        self.ask(Ask {
+            conversation,
+            origin,
+            question,
+        });
+        match tokio::time::timeout(defaults::CALL_DEADLINE, answer).await {
+            Ok(Ok(reply)) => reply,
+            _ => {
+                self.calls.waiting.lock().remove(&call);
+                Err(Problem::new(
+                    ErrorCode::Timeout,
+                    "no answer in time; the outcome is unknown, retry with the same id",
+                ))
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The actor around a conversation: one `match` whose arms are one call each.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::command::Record;
+use super::shell::Shell;
+use super::state::Outcome;
+use super::table::Hot;
+use crate::hub::Hub;
+use crate::id::ConversationId;
+use crate::interchange::{Ask, Origin};
+use crate::ports::PortError;
+use crate::ports::chats::StoredMessage;
+use crate::ports::log::Offset;
+use crate::protocol::Problem;
+use crate::supervisor::Key;
+
+/// What a conversation's mailbox takes.
+pub enum Msg {
+    Ask(Box<Ask>),
+    /// The store was asked whether an ask may go on: it may, or this is its answer.
+    Cleared(Box<Ask>, Result<Option<Outcome>, Problem>),
+    /// The message a change names, from the store; `None` when there is none.
+    Judged(Box<Ask>, Option<Box<StoredMessage>>),
+    /// Records of this conversation, in log order.
+    Apply(Vec<Readback>),
+    /// An append that failed.
+    Failed(Box<Record>, Origin, PortError),
+    /// The store has everything below this offset, up to this head.
+    Stored {
+        applied: Offset,
+        head: u64,
+    },
+    /// Leave the memory, if nothing speaks against it.
+    Passivate,
+}
+
+/// A record read back from the log.
+pub struct Readback {
+    pub offset: Offset,
+    pub record: Body,
+    pub origin: Origin,
+}
+
+/// A record as it is at hand.
+pub enum Body {
+    /// This node's own, still in memory.
+    Own(Box<Record>),
+    /// Another's, or one from before a restart.
+    Foreign(Bytes),
+}
+
+/// A conversation's actor; its state is the `Shell`.
+pub struct ConversationActor;
+
+/// What a conversation's actor is started with.
+pub struct Seed {
+    pub core: Arc<Hub>,
+    pub conversation: ConversationId,
+    pub hot: Arc<Hot>,
+}
+
+/// Starts a conversation's actor under its shard's supervisor. It loads itself before it handles its first message.
+pub fn activate(core: &Arc<Hub>, conversation: ConversationId, hot: Arc<Hot>) -> ActorRef<Msg> {
+    let seed = Seed {
+        core: Arc::clone(core),
+        conversation,
+        hot,
+    };
+    core.shard(conversation.as_bytes())
+        .supervisor
+        .spawn(ConversationActor, seed, Key::Conversation(conversation))
+}
+
+impl Actor for ConversationActor {
+    type Msg = Msg;
+    type State = Shell;
+    type Arguments = Seed;
+
+    async fn pre_start(&self, _: ActorRef<Msg>, seed: Seed) -> Result<Shell, ActorProcessingErr> {
+        Ok(Shell::new(seed))
+    }
+
+    async fn post_start(&self, _: ActorRef<Msg>, shell: &mut Shell) -> Result<(), ActorProcessingErr> {
+        Box::pin(shell.load()).await;
+        Ok(())
+    }
+
+    async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, shell: &mut Shell) -> Result<(), ActorProcessingErr> {
+        shell.hot.waiting.fetch_sub(1, Ordering::AcqRel);
+        if !shell.is_loaded() {
+            Box::pin(shell.load()).await;
+        }
+        match msg {
+            Msg::Ask(ask) => shell.ask(ask),
+            Msg::Cleared(ask, word) => shell.cleared(*ask, word),
+            Msg::Judged(ask, message) => shell.judged(*ask, message.map(|message| *message)),
+            Msg::Apply(records) => shell.apply(records),
+            Msg::Failed(record, origin, error) => shell.failed(&record, origin, error),
+            Msg::Stored { applied, head } => shell.stored(applied, head),
+            Msg::Passivate => {
+                if shell.passivate() {
+                    myself.stop(None);
+                }
+            }
+        }
+        Ok(())
+    }
+}

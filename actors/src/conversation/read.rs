@@ -1,0 +1,163 @@
+//! What members may read of a conversation, as far as it is in memory; the asker reads the rest from the store.
+
+use super::shell::Shell;
+use super::state::Refusal;
+use crate::frames::Frames;
+use crate::id::UserId;
+use crate::interchange::{Delivery, Members, Origin, Reply, Slice, Summary};
+use crate::ports::chats::{Entry, Profile, Span};
+use crate::protocol::view::Kind;
+use crate::protocol::{Problem, ServerFrame};
+
+impl Shell {
+    /// Entries with `from <= seq <= to`: what is older than the tail is left to the store.
+    pub(super) fn slice(&self, from: u64, to: u64) -> Slice {
+        let head = self.state.head;
+        let to = to.min(head);
+        let first = self.tail.first(head);
+        let entries = self.tail.range(from, to, head);
+        Slice {
+            head,
+            tail_first: first,
+            stored: (from < first && from <= to).then(|| (from, to.min(first - 1))),
+            folds: self.folds(),
+            entries: entries.map(|kept| (kept.entry.clone(), kept.frame.clone())).collect(),
+        }
+    }
+
+    /// A reader must be a member now.
+    fn reader(&self, user: UserId) -> Result<(), Refusal> {
+        match (self.state.exists(), self.state.is_member(user)) {
+            (true, true) => Ok(()),
+            (true, false) => Err(Refusal::Outsider),
+            (false, _) => Err(Problem::not_found("conversation").into()),
+        }
+    }
+
+    pub(super) fn history(&self, origin: Origin, user: UserId, span: Span, limit: usize) {
+        if let Err(refusal) = self.reader(user) {
+            return self.refuse(origin, user, refusal);
+        }
+        self.answer(origin, Ok(Reply::Entries(self.messages(span, limit))));
+    }
+
+    /// The messages of a span that are in memory, one more than asked for so that it shows whether there are more.
+    fn messages(&self, span: Span, limit: usize) -> Slice {
+        let head = self.state.head;
+        let first = self.tail.first(head);
+        let (from, to) = match span {
+            Span::Before(before) => (first, before.saturating_sub(1).min(head)),
+            Span::After(after) => (after.saturating_add(1).max(first), head),
+        };
+        let range = self
+            .tail
+            .range(from, to, head)
+            .filter(|kept| matches!(*kept.entry, Entry::Message(_)));
+        let mut entries: Vec<_> = range.map(|kept| (kept.entry.clone(), kept.frame.clone())).collect();
+        match span {
+            Span::Before(_) => drop(entries.drain(..entries.len().saturating_sub(limit + 1))),
+            Span::After(_) => entries.truncate(limit + 1),
+        }
+        Slice {
+            head,
+            tail_first: first,
+            stored: None,
+            folds: self.folds(),
+            entries,
+        }
+    }
+
+    pub(super) fn summary(&self, origin: Origin, user: UserId, read: u64) {
+        if let Err(refusal) = self.reader(user) {
+            return self.refuse(origin, user, refusal);
+        }
+        let head = self.state.head;
+        let first = self.tail.first(head);
+        let others = |entry: &Entry| matches!(entry, Entry::Message(message) if message.from != user);
+        let unread = self
+            .tail
+            .range(read + 1, head, head)
+            .filter(|kept| others(&kept.entry))
+            .count();
+        let latest = self
+            .tail
+            .range(first, head, head)
+            .filter(|kept| matches!(*kept.entry, Entry::Message(_)))
+            .last();
+        let (group_name, photo, peer) = match &self.state.profile {
+            Some(Profile::Group { name, photo, .. }) => (Some(name.clone()), *photo, None),
+            Some(Profile::Direct { pair, .. }) => (None, None, pair.iter().find(|other| **other != user).copied()),
+            None => (None, None, None),
+        };
+        let summary = Summary {
+            kind: if self.id.is_direct() { Kind::Direct } else { Kind::Group },
+            group_name,
+            photo,
+            peer,
+            head,
+            unread: unread as u32,
+            unread_stored: (read + 1 < first).then(|| (read, first - 1)),
+            latest: latest.map(|kept| kept.entry.clone()),
+        };
+        self.answer(origin, Ok(Reply::Summary(summary)));
+    }
+
+    pub(super) fn members(&self, origin: Origin, user: UserId, after: Option<UserId>, limit: usize) {
+        if let Err(refusal) = self.reader(user) {
+            return self.refuse(origin, user, refusal);
+        }
+        let (
+            Some(Profile::Group {
+                name,
+                photo,
+                description,
+                ..
+            }),
+            Some(owner),
+        ) = (&self.state.profile, self.state.owner())
+        else {
+            return self.answer(origin, Err(Problem::not_found("group")));
+        };
+        let (created_at, updated_at) = self.group_times();
+        let beyond = |user: &UserId| after.is_none_or(|after| *user > after);
+        let page = self.state.members.iter().filter(|(user, _)| beyond(user)).take(limit);
+        let members = Members {
+            name: name.clone(),
+            photo: *photo,
+            description: description.clone(),
+            owner,
+            created_at,
+            updated_at,
+            count: self.state.members.len(),
+            page: page.map(|(_, member)| member.clone()).collect(),
+        };
+        self.answer(origin, Ok(Reply::Members(Box::new(members))));
+    }
+
+    /// Small enough that everybody is told of everybody's cursors and typing.
+    fn is_small(&self) -> bool {
+        self.state.members.len() <= self.core.limits.receipt_push_members
+    }
+
+    pub(super) fn receipt(&mut self, user: UserId, delivered: u64, read: u64) {
+        if self.state.is_member(user) && self.is_small() {
+            let frame = ServerFrame::Receipt {
+                conversation: self.id,
+                user,
+                delivered,
+                read,
+            };
+            self.deliver(Delivery::Ephemeral(Frames::one(frame), None));
+        }
+    }
+
+    pub(super) fn typing(&mut self, user: UserId) {
+        if self.state.is_member(user) && self.is_small() {
+            let frame = ServerFrame::Typing {
+                conversation: self.id,
+                user,
+            };
+            self.deliver(Delivery::Ephemeral(Frames::one(frame), Some(user)));
+        }
+    }
+}

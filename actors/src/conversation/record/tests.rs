@@ -1,0 +1,62 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::samples;
+
+fn record() -> impl Strategy<Value = Record> {
+    (samples::conversation(), any::<i64>(), samples::command()).prop_map(|(conversation, at, command)| Record {
+        conversation,
+        at: Timestamp(at),
+        command,
+    })
+}
+
+#[test]
+fn a_record_without_a_command_or_with_a_short_id_is_undecodable() {
+    let good = Record {
+        conversation: ConversationId(uuid::Uuid::nil()),
+        at: Timestamp(1),
+        command: Command::Gone {
+            user: UserId(uuid::Uuid::nil()),
+        },
+    };
+    let bytes = good.encode();
+    assert_eq!(Record::decode(bytes.clone()).unwrap(), good);
+    let without_command = bytes.slice(..bytes.len() - 18);
+    assert!(Record::decode(without_command).is_err());
+    assert!(Record::decode(Bytes::from_static(&[0x0a, 1, 7])).is_err());
+    assert!(Record::decode(Bytes::new()).is_err());
+}
+
+proptest! {
+    #[test]
+    fn every_record_is_read_as_it_was_written(record in record()) {
+        prop_assert_eq!(Record::decode(record.encode()).unwrap(), record);
+    }
+
+    #[test]
+    fn fields_of_a_later_version_are_skipped(record in record()) {
+        let mut bytes = record.encode().to_vec();
+        // Field 15, a varint.
+        bytes.extend([0x78, 1]);
+        prop_assert_eq!(Record::decode(bytes.into()).unwrap(), record);
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        Record::decode(bytes.into()).ok();
+    }
+
+    #[test]
+    fn no_damage_to_a_record_makes_the_reader_panic(
+        record in record(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = record.encode().to_vec();
+        for (index, byte) in damage {
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
+        }
+        Record::decode(bytes.into()).ok();
+    }
+}

@@ -1,0 +1,258 @@
+//! What surrounds a conversation's pure state: loading, appending, answering.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::actor::Seed;
+use super::audience::Audience;
+use super::command::{Command, Record};
+use super::hold::Announcement;
+use super::state::{Outcome, Refusal, State};
+use super::table::Hot;
+use super::tail::Tail;
+use crate::defaults;
+use crate::hub::Hub;
+use crate::id::{ConversationId, UserId};
+use crate::interchange::{Answer, Ask, Origin, Question, Reply};
+use crate::ports::PortError;
+use crate::ports::log::Offset;
+use crate::protocol::{ErrorCode, Problem};
+use crate::time::Timestamp;
+
+/// A conversation in memory.
+pub struct Shell {
+    pub(super) core: Arc<Hub>,
+    pub(super) id: ConversationId,
+    pub(super) hot: Arc<Hot>,
+    pub(super) state: State,
+    loaded: bool,
+    pub(super) tail: Tail,
+    /// Own appends that were not read back yet.
+    pub(super) in_flight: u32,
+    /// What the store has: everything below this offset, up to that head.
+    pub(super) stored_applied: Offset,
+    pub(super) stored_head: u64,
+    /// Changes that wait for an earlier one of the same message to be read back.
+    pub(super) changing: HashMap<u64, VecDeque<Ask>>,
+    /// Sends behind one of the same author that waits for a word of the store: an author's messages stand in the order in
+    /// which they came, whichever of them memory alone can judge. Bounded by the sends a user may have unanswered.
+    pub(super) held: HashMap<UserId, VecDeque<Ask>>,
+    /// What is to be said once it is stored.
+    pub(super) announcements: Vec<Announcement>,
+    pub(super) audience: Audience,
+}
+
+impl Shell {
+    pub(super) fn new(seed: Seed) -> Self {
+        Self {
+            state: State::empty(seed.conversation),
+            core: seed.core,
+            id: seed.conversation,
+            hot: seed.hot,
+            loaded: false,
+            tail: Tail::default(),
+            in_flight: 0,
+            stored_applied: 0,
+            stored_head: 0,
+            changing: HashMap::new(),
+            held: HashMap::new(),
+            announcements: Vec::new(),
+            audience: Audience::default(),
+        }
+    }
+
+    pub(super) fn is_loaded(&self) -> bool {
+        self.loaded
+    }
+
+    /// Loads the snapshot, however long the store is away: what waits in the mailbox must not be lost.
+    pub(super) async fn load(&mut self) {
+        let mut pause = defaults::LOAD_RETRY;
+        loop {
+            match self.core.chats.conversation(self.id).await {
+                Ok(snapshot) => {
+                    if let Some(snapshot) = snapshot {
+                        self.state = State::load(self.id, snapshot);
+                    }
+                    break;
+                }
+                Err(error) => {
+                    tracing::error!(conversation = %self.id, %error, "load a conversation; trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(5));
+                }
+            }
+        }
+        self.stored_applied = self.state.applied;
+        self.stored_head = self.state.head;
+        self.show();
+        self.loaded = true;
+    }
+
+    /// Lets others see how far the conversation has come.
+    pub(super) fn show(&self) {
+        self.hot.head.store(self.state.head, Ordering::Release);
+        self.hot.active_at.store(self.state.active_at.0, Ordering::Release);
+    }
+
+    pub(super) fn ask(&mut self, ask: Box<Ask>) {
+        self.hot.used_at.store(Timestamp::now().0, Ordering::Relaxed);
+        let Ask { origin, question, .. } = *ask;
+        match question {
+            Question::Do { command, repeat } => self.command(origin, command, repeat),
+            Question::Change { from, of, change } => self.change(origin, from, of, change),
+            Question::Entries { from, to } => self.answer(origin, Ok(Reply::Entries(self.slice(from, to)))),
+            Question::History { user, span, limit } => self.history(origin, user, span, limit),
+            Question::Summary { user, read } => self.summary(origin, user, read),
+            Question::Members { user, after, limit } => self.members(origin, user, after, limit),
+            Question::Receipt { user, delivered, read } => self.receipt(user, delivered, read),
+            Question::Typing { user } => self.typing(user),
+        }
+    }
+
+    fn command(&mut self, origin: Origin, command: Command, repeat: bool) {
+        if let Command::Send { from, .. } = &command
+            && let Some(behind) = self.held.get_mut(from)
+        {
+            return behind.push_back(Ask {
+                conversation: self.id,
+                origin,
+                question: Question::Do { command, repeat },
+            });
+        }
+        if let Command::Send { from, id, .. } = &command
+            && self.state.is_member(*from)
+            && let Some((seq, at)) = self.state.window.recall(*from, id)
+        {
+            return self.done(
+                origin,
+                Outcome::Sent {
+                    seq,
+                    at,
+                    duplicate: true,
+                },
+            );
+        }
+        if let Err(refusal) = self.check(&command) {
+            return self.refuse(origin, command.author(), refusal);
+        }
+        if self.core.projector.is_full() {
+            return self.answer(
+                origin,
+                Err(Problem::unavailable("the store is behind; nothing was sent")),
+            );
+        }
+        if self.needs_store(&command, repeat) {
+            return self.ask_store(Ask {
+                conversation: self.id,
+                origin,
+                question: Question::Do { command, repeat },
+            });
+        }
+        self.append(origin, command);
+    }
+
+    fn check(&self, command: &Command) -> Result<(), Refusal> {
+        self.state.check(command)?;
+        if let Command::Add { users, .. } = command {
+            let limit = self.core.limits.group_members;
+            let new = users
+                .iter()
+                .filter(|user| !self.state.members.contains_key(*user))
+                .count();
+            if self.state.members.len() + new > limit {
+                return Err(Problem::too_large("users: the members of a group", limit).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether memory alone cannot tell that a command is new and names what exists.
+    fn needs_store(&self, command: &Command, repeat: bool) -> bool {
+        match command {
+            Command::Send { peer, content, .. } => {
+                let first = self.state.profile.is_none() && peer.is_some();
+                let names_others = content.reply_to.is_some() || !content.attachments.is_empty();
+                first || names_others || (repeat && self.state.window.is_truncated())
+            }
+            Command::Open { .. } => self.state.profile.is_none(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn append(&mut self, origin: Origin, command: Command) {
+        let at = Timestamp::now().max(self.state.active_at);
+        let record = Record {
+            conversation: self.id,
+            at,
+            command,
+        };
+        self.in_flight += 1;
+        self.core.shard(self.id.as_bytes()).append(&self.core, record, origin);
+    }
+
+    /// An append that is not in the log, or may not be.
+    pub(super) fn failed(&mut self, record: &Record, origin: Origin, error: PortError) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.answer(origin, Err(error.into()));
+        if let Command::Update { of, .. } = &record.command {
+            self.change_settled(*of);
+        }
+    }
+
+    pub(super) fn done(&self, origin: Origin, outcome: Outcome) {
+        self.answer(
+            origin,
+            Ok(Reply::Done {
+                conversation: self.id,
+                outcome,
+            }),
+        );
+    }
+
+    pub(super) fn answer(&self, origin: Origin, reply: Result<Reply, Problem>) {
+        self.core.answer(origin, reply);
+    }
+
+    /// Tells an author why not. An ex-member hears `not_member`, a stranger `not_found`.
+    pub(super) fn refuse(&self, origin: Origin, author: UserId, refusal: Refusal) {
+        let problem = match refusal {
+            Refusal::Problem(problem) => return self.answer(origin, Err(problem)),
+            Refusal::Outsider => Problem::not_found("conversation"),
+        };
+        let (core, id) = (Arc::clone(&self.core), self.id);
+        self.core.runtime.spawn(async move {
+            let problem = match core.chats.was_member(id, author).await {
+                Ok(true) => Problem::new(ErrorCode::NotMember, "no longer a member of this conversation"),
+                Ok(false) => problem,
+                Err(error) => error.into(),
+            };
+            core.answer(origin, Err(problem));
+        });
+    }
+
+    /// Leaves the memory when nothing is under way and everything is stored.
+    pub(super) fn passivate(&mut self) -> bool {
+        let quiet = self.in_flight == 0
+            && self.changing.is_empty()
+            && self.held.is_empty()
+            && self.announcements.is_empty()
+            && self.stored_applied >= self.state.applied;
+        let leaves = quiet && self.core.conversations.leave(self.id);
+        if leaves {
+            self.disperse();
+        }
+        leaves
+    }
+}
+
+impl crate::hub::Hub {
+    /// Sends an answer to whoever asked.
+    pub fn answer(&self, to: Origin, reply: Result<Reply, Problem>) {
+        if !matches!(to, Origin::Nobody) {
+            self.send_to_origin(Answer { to, reply });
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! A conversation as a pure state machine over its log: `check` says whether a command may be appended, `apply` what a record
+//! that was read back does. Applying depends on the state and the record alone, so that every reader of the log comes to
+//! the same state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::command::{Command, Record};
+use super::window::{Key, Window};
+use crate::id::{ConversationId, FileId, UserId};
+use crate::ports::chats::{Content, Entry, Member, Profile, Snapshot, Step, StoredChange, StoredMessage, StoredUpdate};
+use crate::ports::log::Offset;
+use crate::protocol::Problem;
+use crate::protocol::view::Role;
+use crate::time::Timestamp;
+
+/// A conversation in memory, without its messages.
+#[derive(Debug)]
+pub struct State {
+    pub id: ConversationId,
+    /// `None` while nothing was ever said or made here.
+    pub profile: Option<Profile>,
+    pub deleted: bool,
+    pub head: u64,
+    /// The offset after the last applied record of this conversation's shard: earlier ones are skipped.
+    pub applied: Offset,
+    pub active_at: Timestamp,
+    pub members: BTreeMap<UserId, Member>,
+    pub window: Window,
+}
+
+/// Why a command is not carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// The author is no member: whether that is `not_member` or `not_found` depends on the past, which the store knows.
+    Outsider,
+    Problem(Problem),
+}
+
+/// What a command came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    Sent {
+        seq: u64,
+        at: Timestamp,
+        duplicate: bool,
+    },
+    Updated {
+        seq: u64,
+    },
+    /// The profile or the members changed, or were so already.
+    Settled,
+}
+
+/// What others have to learn.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    Entry(Arc<Entry>),
+    Joined(Vec<UserId>),
+    Left(Vec<UserId>),
+    /// Name, photo, description or roles.
+    Changed,
+    /// The group is gone; these were its members.
+    Deleted(Vec<UserId>),
+}
+
+/// The result of one record.
+#[derive(Debug, PartialEq)]
+pub struct Applied {
+    pub outcome: Result<Outcome, Refusal>,
+    pub steps: Vec<Step>,
+    pub events: Vec<Event>,
+}
+
+impl Applied {
+    fn refused(refusal: Refusal) -> Self {
+        Self {
+            outcome: Err(refusal),
+            steps: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    fn settled() -> Self {
+        Self {
+            outcome: Ok(Outcome::Settled),
+            steps: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl State {
+    /// A conversation of which nothing is stored.
+    pub fn empty(id: ConversationId) -> Self {
+        Self {
+            id,
+            profile: None,
+            deleted: false,
+            head: 0,
+            applied: 0,
+            active_at: Timestamp(0),
+            members: BTreeMap::new(),
+            window: Window::default(),
+        }
+    }
+
+    pub fn load(id: ConversationId, snapshot: Snapshot) -> Self {
+        Self {
+            id,
+            window: Window::load(&snapshot.recent),
+            deleted: snapshot.deleted,
+            head: snapshot.head,
+            applied: snapshot.applied,
+            active_at: snapshot.active_at,
+            members: snapshot
+                .members
+                .into_iter()
+                .map(|member| (member.user, member))
+                .collect(),
+            profile: Some(snapshot.profile),
+        }
+    }
+
+    pub fn exists(&self) -> bool {
+        self.profile.is_some() && !self.deleted
+    }
+
+    pub fn is_member(&self, user: UserId) -> bool {
+        !self.deleted && self.members.contains_key(&user)
+    }
+
+    pub fn owner(&self) -> Option<UserId> {
+        self.members
+            .values()
+            .find(|member| member.role == Role::Owner)
+            .map(|member| member.user)
+    }
+
+    /// Carries a record out.
+    pub fn apply(&mut self, record: Record) -> Applied {
+        if let Err(refusal) = self.check(&record.command) {
+            return self.refuse(&record, refusal);
+        }
+        let at = record.at;
+        match record.command {
+            Command::Send {
+                from,
+                id,
+                content,
+                peer,
+            } => self.send(at, from, id, content, peer),
+            Command::Update { from, of, change } => self.update(at, from, of, change),
+            Command::Create {
+                by,
+                name,
+                photo,
+                description,
+                members,
+            } => {
+                let profile = Profile::Group {
+                    name,
+                    photo,
+                    description,
+                    created_at: at,
+                    updated_at: at,
+                };
+                self.create(at, by, profile, members)
+            }
+            Command::Open { pair } => self.open(at, pair),
+            Command::Add { users, .. } => self.add(at, users),
+            Command::Remove { user, .. } => self.remove(at, user),
+            Command::SetRole { by, user, role } => self.set_role(at, by, user, role),
+            Command::Patch {
+                name,
+                photo,
+                description,
+                ..
+            } => self.patch(at, name, photo, description),
+            Command::Delete { .. } => self.delete(),
+            Command::Gone { user } => self.gone(at, user),
+        }
+    }
+
+    /// A repeat of what was accepted before is answered as the first was, even when it would be refused today.
+    fn refuse(&self, record: &Record, refusal: Refusal) -> Applied {
+        match &record.command {
+            Command::Send { from, id, .. } if self.is_member(*from) => match self.window.get(Key::of(*from, id)) {
+                Some((seq, at)) => Applied {
+                    outcome: Ok(Outcome::Sent {
+                        seq,
+                        at,
+                        duplicate: true,
+                    }),
+                    ..Applied::settled()
+                },
+                None => Applied::refused(refusal),
+            },
+            _ => Applied::refused(refusal),
+        }
+    }
+
+    fn send(&mut self, at: Timestamp, from: UserId, id: String, mut content: Content, peer: Option<UserId>) -> Applied {
+        let key = Key::of(from, &id);
+        if let Some((seq, at)) = self.window.get(key) {
+            return Applied {
+                outcome: Ok(Outcome::Sent {
+                    seq,
+                    at,
+                    duplicate: true,
+                }),
+                ..Applied::settled()
+            };
+        }
+        let mut applied = match (&self.profile, peer) {
+            (None, Some(peer)) => self.open(at, [from, peer]),
+            _ => Applied::settled(),
+        };
+        content.mentions.retain(|user| self.members.contains_key(user));
+        self.head += 1;
+        self.active_at = self.active_at.max(at);
+        self.window.insert(key, self.head, at);
+        let message = StoredMessage {
+            seq: self.head,
+            id,
+            from,
+            at,
+            content,
+            edited_at: None,
+            deleted: false,
+            reactions: Vec::new(),
+        };
+        applied.push(Entry::Message(message));
+        applied.outcome = Ok(Outcome::Sent {
+            seq: self.head,
+            at,
+            duplicate: false,
+        });
+        applied
+    }
+
+    fn update(&mut self, at: Timestamp, from: UserId, of: u64, change: StoredChange) -> Applied {
+        self.head += 1;
+        self.active_at = self.active_at.max(at);
+        let mut applied = Applied::settled();
+        applied.push(Entry::Update(StoredUpdate {
+            seq: self.head,
+            of,
+            from,
+            at,
+            change,
+        }));
+        applied.outcome = Ok(Outcome::Updated { seq: self.head });
+        applied
+    }
+
+    fn create(&mut self, at: Timestamp, by: UserId, profile: Profile, members: Vec<UserId>) -> Applied {
+        self.profile = Some(profile.clone());
+        self.active_at = at;
+        let mut applied = self.join(at, Role::Owner, vec![by]);
+        applied.merge(self.join(at, Role::Member, members));
+        applied.steps.insert(0, Step::Profile(profile));
+        applied
+    }
+
+    fn open(&mut self, at: Timestamp, pair: [UserId; 2]) -> Applied {
+        if self.profile.is_some() {
+            return Applied::settled();
+        }
+        let profile = Profile::Direct { pair, gone: Vec::new() };
+        self.profile = Some(profile.clone());
+        self.active_at = at;
+        let mut applied = self.join(at, Role::Member, pair.to_vec());
+        applied.steps.insert(0, Step::Profile(profile));
+        applied
+    }
+
+    fn join(&mut self, at: Timestamp, role: Role, users: Vec<UserId>) -> Applied {
+        let mut joined = Vec::new();
+        for user in users {
+            if self.members.contains_key(&user) {
+                continue;
+            }
+            let admin_since = (role > Role::Member).then_some(at);
+            let member = Member {
+                user,
+                role,
+                joined_at: at,
+                joined_seq: self.head,
+                admin_since,
+            };
+            self.members.insert(user, member.clone());
+            joined.push(member);
+        }
+        let mut applied = Applied::settled();
+        if !joined.is_empty() {
+            applied
+                .events
+                .push(Event::Joined(joined.iter().map(|member| member.user).collect()));
+            applied.steps.push(Step::Joined(joined));
+        }
+        applied
+    }
+
+    fn add(&mut self, at: Timestamp, users: Vec<UserId>) -> Applied {
+        let mut applied = self.join(at, Role::Member, users);
+        if !applied.steps.is_empty() {
+            applied.merge(self.touch(at));
+        }
+        applied
+    }
+
+    fn remove(&mut self, at: Timestamp, user: UserId) -> Applied {
+        let Some(member) = self.members.remove(&user) else {
+            return Applied::settled();
+        };
+        if self.members.is_empty() {
+            self.members.insert(user, member);
+            return self.delete();
+        }
+        let mut applied = Applied::settled();
+        applied.steps.push(Step::Left(vec![user]));
+        applied.events.push(Event::Left(vec![user]));
+        if member.role == Role::Owner
+            && let Some(heir) = self.heir()
+        {
+            applied.merge(self.promote(at, heir, Role::Owner));
+        }
+        applied.merge(self.touch(at));
+        applied
+    }
+
+    /// Who inherits a group: the admin who is one longest, else the member who is one longest.
+    fn heir(&self) -> Option<UserId> {
+        let seniority = |member: &&Member| {
+            (
+                member.admin_since.is_none(),
+                member.admin_since,
+                member.joined_at,
+                member.user,
+            )
+        };
+        self.members.values().min_by_key(seniority).map(|member| member.user)
+    }
+
+    fn promote(&mut self, at: Timestamp, user: UserId, role: Role) -> Applied {
+        let Some(member) = self.members.get_mut(&user) else {
+            return Applied::settled();
+        };
+        if member.role == role {
+            return Applied::settled();
+        }
+        member.role = role;
+        member.admin_since = (role > Role::Member).then(|| member.admin_since.unwrap_or(at));
+        let step = Step::Joined(vec![member.clone()]);
+        Applied {
+            outcome: Ok(Outcome::Settled),
+            steps: vec![step],
+            events: vec![Event::Changed],
+        }
+    }
+
+    fn set_role(&mut self, at: Timestamp, by: UserId, user: UserId, role: Role) -> Applied {
+        let mut applied = self.promote(at, user, role);
+        if role == Role::Owner && by != user {
+            applied.merge(self.promote(at, by, Role::Admin));
+        }
+        if !applied.steps.is_empty() {
+            applied.merge(self.touch(at));
+        }
+        applied
+    }
+
+    fn patch(
+        &mut self,
+        at: Timestamp,
+        name: Option<String>,
+        photo: Option<Option<FileId>>,
+        description: Option<Option<String>>,
+    ) -> Applied {
+        let Some(Profile::Group {
+            name: old_name,
+            photo: old_photo,
+            description: old_description,
+            ..
+        }) = &mut self.profile
+        else {
+            return Applied::settled();
+        };
+        if let Some(name) = name {
+            *old_name = name;
+        }
+        if let Some(photo) = photo {
+            *old_photo = photo;
+        }
+        if let Some(description) = description {
+            *old_description = description;
+        }
+        let mut applied = self.touch(at);
+        applied.events.push(Event::Changed);
+        applied
+    }
+
+    /// Stores the profile with a new time of change.
+    fn touch(&mut self, at: Timestamp) -> Applied {
+        let Some(profile) = &mut self.profile else {
+            return Applied::settled();
+        };
+        if let Profile::Group { updated_at, .. } = profile {
+            *updated_at = at;
+        }
+        Applied {
+            steps: vec![Step::Profile(profile.clone())],
+            ..Applied::settled()
+        }
+    }
+
+    fn delete(&mut self) -> Applied {
+        self.deleted = true;
+        let members = std::mem::take(&mut self.members).into_keys().collect();
+        Applied {
+            outcome: Ok(Outcome::Settled),
+            steps: vec![Step::Deleted],
+            events: vec![Event::Deleted(members)],
+        }
+    }
+
+    fn gone(&mut self, at: Timestamp, user: UserId) -> Applied {
+        if !self.is_direct() {
+            return self.remove(at, user);
+        }
+        let mut applied = Applied::settled();
+        if let Some(Profile::Direct { pair, gone }) = &mut self.profile
+            && pair.contains(&user)
+            && !gone.contains(&user)
+        {
+            gone.push(user);
+            self.members.remove(&user);
+            applied.steps = vec![Step::Left(vec![user])];
+            applied.events = vec![Event::Left(vec![user])];
+            applied.merge(self.touch(at));
+        }
+        applied
+    }
+}
+
+impl Applied {
+    fn push(&mut self, entry: Entry) {
+        let entry = Arc::new(entry);
+        self.steps.push(Step::Entry(Arc::clone(&entry)));
+        self.events.push(Event::Entry(entry));
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.steps.extend(other.steps);
+        for event in other.events {
+            match (&event, self.events.last_mut()) {
+                (Event::Changed, Some(Event::Changed)) => {}
+                (Event::Joined(more), Some(Event::Joined(users))) => users.extend(more),
+                _ => self.events.push(event),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Which conversations of this node are active, and how a message reaches one whether it is or not.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use ractor::{ActorId, ActorRef, MessagingErr};
+
+use super::actor::{self, Msg};
+use crate::hub::Hub;
+use crate::id::ConversationId;
+use crate::striped::Striped;
+use crate::time::Timestamp;
+
+/// What others may know of an active conversation without asking it.
+#[derive(Default)]
+pub struct Hot {
+    /// Messages in its mailbox. Raised under the table's lock, so that a conversation with none can leave safely.
+    pub waiting: AtomicU32,
+    /// The applied head; 0 until it is loaded.
+    pub head: AtomicU64,
+    /// When something was last said, in Unix milliseconds; 0 until it is loaded.
+    pub active_at: AtomicI64,
+    /// When it was last asked anything, in Unix milliseconds.
+    pub used_at: AtomicI64,
+}
+
+struct Entry {
+    actor: ActorRef<Msg>,
+    hot: Arc<Hot>,
+}
+
+/// The active conversations of this node.
+#[derive(Default)]
+pub struct Conversations {
+    table: Striped<ConversationId, Entry>,
+}
+
+impl Conversations {
+    fn part(&self, conversation: ConversationId) -> &Mutex<HashMap<ConversationId, Entry>> {
+        self.table.part(conversation.as_bytes())
+    }
+
+    /// The head of an active conversation.
+    pub fn hot_head(&self, conversation: ConversationId) -> Option<u64> {
+        self.hot(conversation).map(|hot| hot.head.load(Ordering::Acquire))
+    }
+
+    /// When something was last said in an active conversation.
+    pub fn hot_activity(&self, conversation: ConversationId) -> Option<Timestamp> {
+        self.hot(conversation)
+            .map(|hot| Timestamp(hot.active_at.load(Ordering::Acquire)))
+    }
+
+    fn hot(&self, conversation: ConversationId) -> Option<Arc<Hot>> {
+        self.part(conversation)
+            .lock()
+            .get(&conversation)
+            .map(|entry| Arc::clone(&entry.hot))
+    }
+
+    /// Messages waiting in a conversation's mailbox.
+    pub fn waiting(&self, conversation: ConversationId) -> u32 {
+        self.part(conversation)
+            .lock()
+            .get(&conversation)
+            .map_or(0, |entry| entry.hot.waiting.load(Ordering::Relaxed))
+    }
+
+    /// Hands a message to a conversation, activating it where it is not active.
+    pub fn tell(&self, core: &Arc<Hub>, conversation: ConversationId, msg: Msg) {
+        let mut msg = msg;
+        loop {
+            let actor = self.enter(core, conversation);
+            match actor.cast(msg) {
+                Err(MessagingErr::SendErr(back)) => {
+                    let dead = || self.is(conversation, actor.get_id());
+                    match core.orphans.keep(conversation, back, dead) {
+                        Some(back) => msg = back,
+                        None => return,
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn enter(&self, core: &Arc<Hub>, conversation: ConversationId) -> ActorRef<Msg> {
+        let mut part = self.part(conversation).lock();
+        let entry = part.entry(conversation).or_insert_with(|| {
+            let hot = Arc::new(Hot::default());
+            hot.used_at.store(Timestamp::now().0, Ordering::Relaxed);
+            Entry {
+                actor: actor::activate(core, conversation, Arc::clone(&hot)),
+                hot,
+            }
+        });
+        entry.hot.waiting.fetch_add(1, Ordering::AcqRel);
+        entry.actor.clone()
+    }
+
+    /// Tells a conversation only if it is active.
+    pub fn tell_hot(&self, conversation: ConversationId, msg: Msg) {
+        let actor = {
+            let part = self.part(conversation).lock();
+            let Some(entry) = part.get(&conversation) else { return };
+            entry.hot.waiting.fetch_add(1, Ordering::AcqRel);
+            entry.actor.clone()
+        };
+        actor.cast(msg).ok();
+    }
+
+    /// Takes a conversation off the table unless something waits for it; only then may its actor stop.
+    pub fn leave(&self, conversation: ConversationId) -> bool {
+        let mut part = self.part(conversation).lock();
+        let idle = part
+            .get(&conversation)
+            .is_some_and(|entry| entry.hot.waiting.load(Ordering::Acquire) == 0);
+        if idle {
+            part.remove(&conversation);
+        }
+        idle
+    }
+
+    /// Forgets an actor that died. Another one that took its place stays.
+    pub fn forget(&self, conversation: ConversationId, actor: ActorId) {
+        let mut part = self.part(conversation).lock();
+        if part
+            .get(&conversation)
+            .is_some_and(|entry| entry.actor.get_id() == actor)
+        {
+            part.remove(&conversation);
+        }
+    }
+
+    fn is(&self, conversation: ConversationId, actor: ActorId) -> bool {
+        self.part(conversation)
+            .lock()
+            .get(&conversation)
+            .is_some_and(|entry| entry.actor.get_id() == actor)
+    }
+
+    /// Conversations nobody asked anything since that time.
+    pub fn idle_since(&self, before: Timestamp) -> Vec<ConversationId> {
+        let idle = |entry: &Entry| entry.hot.used_at.load(Ordering::Relaxed) < before.0;
+        let of = |part: &Mutex<HashMap<_, Entry>>| {
+            part.lock()
+                .iter()
+                .filter(|(_, entry)| idle(entry))
+                .map(|(id, _)| *id)
+                .collect::<Vec<_>>()
+        };
+        self.table.parts().flat_map(of).collect()
+    }
+
+    /// How many are active.
+    pub fn count(&self) -> usize {
+        self.table.count()
+    }
+}

@@ -1,0 +1,45 @@
+//! Constants of the actors, each with its reason.
+
+use std::time::Duration;
+
+/// Messages that may wait in one conversation's mailbox before clients are told to come back: some seconds of its work.
+pub const MAILBOX: u32 = 20_000;
+/// Changes of one message that wait for each other; a popular post's reactions of one moment.
+pub const CHANGES_WAITING: usize = 1_000;
+/// How far back the first making of a repeated change is searched, in entries: one read of the store.
+pub const REPEAT_SEARCH: u64 = 1_000;
+/// First pause before a conversation tries to load again; doubled each time.
+pub const LOAD_RETRY: Duration = Duration::from_millis(50);
+/// A conversation leaves the memory when nobody asked anything of it for so long. Must be well beyond [`LOAD_DEADLINE`]: a
+/// session that read the store's heads while the conversation was still active must be served before it is gone.
+pub const PASSIVATE_AFTER: Duration = Duration::from_secs(120);
+/// A session's inbox must be loaded within this.
+pub const LOAD_DEADLINE: Duration = Duration::from_secs(15);
+/// A session without a connection is kept so long, so that a resume reads nothing from the store.
+pub const GRACE: Duration = Duration::from_secs(120);
+/// Sessions kept without a connection, at most: about 100 MB.
+pub const GRACE_SESSIONS: usize = 200_000;
+/// How often moved cursors are saved and receipts go out; an ack is at most this old when a node is lost.
+pub const CURSOR_INTERVAL: Duration = Duration::from_millis(250);
+/// A member's receipts in a conversation are at least this far apart.
+pub const RECEIPT_INTERVAL_MS: i64 = 1_000;
+/// A user's typing is passed on this often at most.
+pub const TYPING_INTERVAL_MS: i64 = 3_000;
+/// Projections are stored this often; more of them share a commit when the store is slower.
+pub const PROJECT_INTERVAL: Duration = Duration::from_millis(200);
+/// Bytes of entries that wait for the store, at most: beyond it sends answer `unavailable`. Some seconds of a node's highest rate.
+pub const UNSTORED_BYTES: usize = 160 << 20;
+/// So many bytes do not wait for others: one commit of the store must not take long.
+pub const BYTES_A_COMMIT: usize = 4 << 20;
+/// How long a request waits for its conversation before it answers `timeout`.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// Inboxes read from the store together.
+pub const INBOXES_A_READ: usize = 256;
+/// Entries read for one step of a replay.
+pub const REPLAY_CHUNK: u64 = 100;
+/// Conversations in one `sync` frame.
+pub const SYNC_PAGE: usize = 100;
+/// Names of users kept for titles.
+pub const NAMES_KEPT: usize = 100_000;
+/// Records read from the log at once when it is replayed.
+pub const REPLAY_RECORDS: usize = 4_096;

@@ -1,0 +1,208 @@
+//! Delivery on a node: from a conversation's owner to the outboxes of the members whose sessions are here.
+//!
+//! This is the hot path of fan-out. For each conversation that was delivered to lately, the node keeps the sessions present
+//! here, so that a message touches those and nothing else: no actor, no allocation and no look-up a recipient, the same
+//! bytes for all. No lock is held over an await; the roster's lock is held during the walk, so that who leaves gets nothing
+//! that was said after.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::frames::Frames;
+use crate::hub::Hub;
+use crate::id::{ConversationId, UserId};
+use crate::interchange::Delivery;
+use crate::outlet::{Pushed, Urgency};
+use crate::ports::chats::Membership;
+use crate::session::actor::Msg;
+use crate::session::batch::Batch;
+use crate::session::state::Delivered;
+use crate::session::table::Cell;
+use crate::striped::Striped;
+
+/// The conversations delivered to lately.
+#[derive(Default)]
+pub struct Rosters {
+    table: Striped<ConversationId, Arc<Mutex<Roster>>>,
+}
+
+/// The sessions of a conversation's members on this node.
+#[derive(Default)]
+struct Roster {
+    present: Vec<Arc<Cell>>,
+    index: HashMap<UserId, usize>,
+    /// Members who left although the store may not know it yet: a session of theirs that loads now is not served.
+    leaving: HashSet<UserId>,
+}
+
+impl Roster {
+    fn enter(&mut self, cell: &Arc<Cell>) {
+        match self.index.get(&cell.user) {
+            Some(index) => self.present[*index] = Arc::clone(cell),
+            None => {
+                self.index.insert(cell.user, self.present.len());
+                self.present.push(Arc::clone(cell));
+            }
+        }
+    }
+
+    fn remove(&mut self, user: UserId) -> Option<Arc<Cell>> {
+        let index = self.index.remove(&user)?;
+        let cell = self.present.swap_remove(index);
+        if let Some(moved) = self.present.get(index) {
+            self.index.insert(moved.user, index);
+        }
+        Some(cell)
+    }
+}
+
+impl Rosters {
+    fn part(&self, conversation: ConversationId) -> &Mutex<HashMap<ConversationId, Arc<Mutex<Roster>>>> {
+        self.table.part(conversation.as_bytes())
+    }
+
+    fn get(&self, conversation: ConversationId) -> Option<Arc<Mutex<Roster>>> {
+        self.part(conversation).lock().get(&conversation).cloned()
+    }
+
+    /// A session was loaded that says it is a member. False when its user has just left; the standing is taken away.
+    pub fn arrive(&self, conversation: ConversationId, cell: &Arc<Cell>) -> bool {
+        let Some(roster) = self.get(conversation) else {
+            return true;
+        };
+        let mut roster = roster.lock();
+        if roster.leaving.contains(&cell.user) {
+            cell.state().leave(conversation);
+            return false;
+        }
+        roster.enter(cell);
+        true
+    }
+
+    /// A session left this node's memory.
+    pub fn depart(&self, conversation: ConversationId, cell: &Arc<Cell>) {
+        let Some(roster) = self.get(conversation) else { return };
+        let mut roster = roster.lock();
+        let index = roster.index.get(&cell.user).copied();
+        // The user may be back already, with another session.
+        if index.is_some_and(|index| Arc::ptr_eq(&roster.present[index], cell)) {
+            roster.remove(cell.user);
+        }
+    }
+}
+
+impl Hub {
+    /// Carries a delivery out on this node.
+    pub fn deliver(self: &Arc<Self>, conversation: ConversationId, delivery: Delivery) {
+        match delivery {
+            Delivery::Batch(batch) => self.walk(&batch),
+            Delivery::Ephemeral(frames, except) => self.pass(conversation, &frames, except),
+            Delivery::Roster(members) => self.gather(conversation, &members),
+            Delivery::Enter(memberships) => self.enter(conversation, &memberships),
+            Delivery::Leave(users) => self.leave(conversation, &users),
+            Delivery::Left(users) => self.left(conversation, &users),
+            Delivery::Cool => drop(self.rosters.part(conversation).lock().remove(&conversation)),
+        }
+    }
+
+    /// One frame to each of these users' connections.
+    pub fn notify(&self, users: &[UserId], frames: &Frames) {
+        for cell in users.iter().filter_map(|user| self.sessions.get(*user)) {
+            for attached in &cell.state().attached {
+                attached.outlet.push(frames, Urgency::Answer);
+            }
+        }
+    }
+
+    fn walk(self: &Arc<Self>, batch: &Batch) {
+        let Some(roster) = self.rosters.get(batch.conversation) else {
+            return;
+        };
+        let mut behind = Vec::new();
+        let roster = roster.lock();
+        for cell in &roster.present {
+            let mut state = cell.state();
+            if state.deliver(batch) == Delivered::NeedsReplay {
+                behind.push((Arc::clone(cell), state.lagging()));
+            }
+        }
+        self.metrics.deliveries.increment(roster.present.len() as u64);
+        drop(roster);
+        self.replay_all(behind);
+    }
+
+    fn pass(&self, conversation: ConversationId, frames: &Frames, except: Option<UserId>) {
+        let Some(roster) = self.rosters.get(conversation) else {
+            return;
+        };
+        for cell in roster.lock().present.iter().filter(|cell| Some(cell.user) != except) {
+            for attached in &cell.state().attached {
+                if attached.outlet.push(frames, Urgency::Ephemeral) == Pushed::Full {
+                    self.metrics.ephemeral_dropped.increment(1);
+                }
+            }
+        }
+    }
+
+    /// Notes which of the members have their session here.
+    fn gather(&self, conversation: ConversationId, members: &[UserId]) {
+        let roster = Arc::new(Mutex::new(Roster::default()));
+        let mut gathering = roster.lock();
+        self.rosters
+            .part(conversation)
+            .lock()
+            .insert(conversation, Arc::clone(&roster));
+        for cell in members.iter().filter_map(|user| self.sessions.get(*user)) {
+            gathering.enter(&cell);
+        }
+    }
+
+    fn enter(self: &Arc<Self>, conversation: ConversationId, memberships: &[(UserId, Membership)]) {
+        let roster = self.rosters.get(conversation);
+        let mut behind = Vec::new();
+        for (user, membership) in memberships {
+            let Some(cell) = self.sessions.get(*user) else { continue };
+            if let Some(roster) = &roster {
+                let mut roster = roster.lock();
+                roster.leaving.remove(user);
+                roster.enter(&cell);
+            }
+            let mut state = cell.state();
+            if state.join(membership) == Delivered::NeedsReplay {
+                behind.push((Arc::clone(&cell), state.lagging()));
+            }
+        }
+        self.replay_all(behind);
+    }
+
+    fn leave(&self, conversation: ConversationId, users: &[UserId]) {
+        let roster = self.rosters.get(conversation);
+        for user in users {
+            if let Some(roster) = &roster {
+                let mut roster = roster.lock();
+                roster.leaving.insert(*user);
+                roster.remove(*user);
+            }
+            if let Some(cell) = self.sessions.get(*user) {
+                cell.state().leave(conversation);
+            }
+        }
+    }
+
+    fn left(&self, conversation: ConversationId, users: &[UserId]) {
+        if let Some(roster) = self.rosters.get(conversation) {
+            let mut roster = roster.lock();
+            roster.leaving.retain(|user| !users.contains(user));
+        }
+    }
+
+    fn replay_all(self: &Arc<Self>, behind: Vec<(Arc<Cell>, Vec<crate::id::ConnectionId>)>) {
+        for (cell, connections) in behind {
+            for connection in connections {
+                self.tell_session(&cell, Msg::Replay(connection));
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What nodes say to each other: questions to a conversation's owner, answers to whoever asked, and deliveries to the nodes
+//! that own members' sessions. On one node the same messages are handed over by value.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rookery_cluster::id::NodeId;
+use rookery_cluster::wire::{Malformed, Wire};
+use serde::{Deserialize, Serialize};
+
+use crate::conversation::command::Command;
+use crate::conversation::state::Outcome;
+use crate::frames::Frames;
+use crate::id::{ConnectionId, ConversationId, FileId, UserId};
+use crate::ports::chats::{Entry, Member, Membership, Span, StoredUpdate};
+use crate::protocol::Problem;
+use crate::protocol::codec::read_msgpack;
+use crate::protocol::view::Kind;
+use crate::session::batch::Batch;
+use crate::time::Timestamp;
+
+/// One message between nodes.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum Peer {
+    /// To the owner of a conversation.
+    Ask(Box<Ask>),
+    /// To the node of the asker.
+    Answer(Box<Answer>),
+    /// To the nodes of a conversation's members.
+    Deliver(ConversationId, Delivery),
+    /// To the nodes of these users: one frame each, whatever conversation.
+    Notify(Vec<UserId>, Frames),
+}
+
+/// MessagePack maps with named fields, so that a later version can add some.
+impl Wire for Peer {
+    fn encode(&self) -> Bytes {
+        rmp_serde::to_vec_named(self)
+            .expect("messages between nodes always serialize")
+            .into()
+    }
+
+    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        read_msgpack(&bytes).map_err(|_| Malformed("not a message of the interchange"))
+    }
+}
+
+/// What reaches the members of a conversation on one node, in the order in which its owner says it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Delivery {
+    /// Consecutive entries.
+    Batch(Arc<Batch>),
+    /// A frame that may be lost, to all members but one user.
+    Ephemeral(Frames, Option<UserId>),
+    /// Who the members are; before the first delivery.
+    Roster(Vec<UserId>),
+    /// Stored memberships that are to be served from now on.
+    Enter(Vec<(UserId, Membership)>),
+    /// These receive nothing from now on.
+    Leave(Vec<UserId>),
+    /// The store knows by now that these left: one may load a session of theirs again.
+    Left(Vec<UserId>),
+    /// The conversation is idle: forget its roster.
+    Cool,
+}
+
+/// A question or a command for a conversation.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ask {
+    pub conversation: ConversationId,
+    pub origin: Origin,
+    pub question: Question,
+}
+
+/// Who waits for an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Origin {
+    /// A client's frame, to be answered by one of the server's; `send` says that it counts as an unanswered send.
+    Socket {
+        node: NodeId,
+        user: UserId,
+        connection: ConnectionId,
+        request: Option<String>,
+        send: bool,
+    },
+    /// A task on a node.
+    Call { node: NodeId, call: u64 },
+    /// Nobody.
+    Nobody,
+}
+
+impl Origin {
+    /// The socket that is told of its own message by `sent`.
+    pub fn connection(&self) -> Option<ConnectionId> {
+        match self {
+            Self::Socket { connection, .. } => Some(*connection),
+            _ => None,
+        }
+    }
+}
+
+/// What is asked of a conversation's owner.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum Question {
+    /// A change; `repeat` says that the client may have sent it before, so that even old messages are searched for its id.
+    Do { command: Command, repeat: bool },
+    /// An edit, deletion or reaction, to be judged against the message it names.
+    Change {
+        from: UserId,
+        of: u64,
+        change: crate::ports::chats::StoredChange,
+    },
+    /// Entries for a member's replay.
+    Entries { from: u64, to: u64 },
+    /// A member's page of history.
+    History { user: UserId, span: Span, limit: usize },
+    /// What `sync` and the inbox say of a conversation.
+    Summary { user: UserId, read: u64 },
+    /// A group's profile with the members beyond a cursor.
+    Members {
+        user: UserId,
+        after: Option<UserId>,
+        limit: usize,
+    },
+    /// How far a member has got; told to the others in small conversations.
+    Receipt { user: UserId, delivered: u64, read: u64 },
+    /// Somebody writes.
+    Typing { user: UserId },
+}
+
+/// An answer on its way to the asker.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    pub to: Origin,
+    pub reply: Result<Reply, Problem>,
+}
+
+/// What a conversation's owner answers.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    Done {
+        conversation: ConversationId,
+        outcome: Outcome,
+    },
+    /// A change that had been made before; the seq of the update that made it, where one is known.
+    Repeated {
+        seq: Option<u64>,
+    },
+    Entries(Slice),
+    Summary(Summary),
+    Members(Box<Members>),
+}
+
+/// Entries as far as they are in memory; what is older is read from the store by the asker, who folds `folds` in.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Slice {
+    pub head: u64,
+    /// The oldest seq in memory: everything below is in the store.
+    pub tail_first: u64,
+    /// What to read from the store: `from..=to`.
+    pub stored: Option<(u64, u64)>,
+    /// Updates the store may not have folded yet.
+    pub folds: Vec<StoredUpdate>,
+    /// Oldest first, contiguous.
+    pub entries: Vec<(Arc<Entry>, Frames)>,
+}
+
+/// A conversation in a line.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    pub kind: Kind,
+    pub group_name: Option<String>,
+    pub photo: Option<FileId>,
+    pub peer: Option<UserId>,
+    pub head: u64,
+    /// Messages of others beyond `read` in memory.
+    pub unread: u32,
+    /// What of the range lies in the store alone and is to be counted there: `(after, upto)`.
+    pub unread_stored: Option<(u64, u64)>,
+    /// The latest message, where memory has one.
+    pub latest: Option<Arc<Entry>>,
+}
+
+/// A group and a page of its members, by user id.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Members {
+    pub name: String,
+    pub photo: Option<FileId>,
+    pub description: Option<String>,
+    pub owner: UserId,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub count: usize,
+    pub page: Vec<Member>,
+}
+
+#[cfg(test)]
+mod tests;

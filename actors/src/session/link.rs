@@ -1,0 +1,287 @@
+//! A socket's hold on its session: every frame of a client comes in here. Nothing blocks; what has to wait is a task or an ask.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::actor::Msg;
+use super::state::Phase;
+use super::table::Cell;
+use crate::conversation::command::Command;
+use crate::defaults;
+use crate::frames::Frames;
+use crate::hub::Hub;
+use crate::id::{ConnectionId, ConversationId, DeviceId, UserId};
+use crate::interchange::{Ask, Origin, Question};
+use crate::outlet::{Outlet, Urgency};
+use crate::ports::chats::StoredChange;
+use crate::protocol::client::Request;
+use crate::protocol::{ClientFrame, ErrorCode, Problem, Send, ServerFrame};
+use crate::time::Timestamp;
+use crate::validate;
+
+/// A socket's hold on its session.
+pub struct Link {
+    pub user: UserId,
+    pub device: DeviceId,
+    core: Arc<Hub>,
+    cell: Arc<Cell>,
+    connection: ConnectionId,
+    outlet: Arc<dyn Outlet>,
+    /// Sends of this connection, counted as far as they may be repeats of what an earlier one left unanswered.
+    sends: AtomicU32,
+}
+
+impl Link {
+    pub(crate) fn new(core: Arc<Hub>, cell: Arc<Cell>, device: DeviceId, outlet: Arc<dyn Outlet>) -> Self {
+        let connection = outlet.id();
+        Self {
+            user: cell.user,
+            device,
+            core,
+            cell,
+            connection,
+            outlet,
+            sends: AtomicU32::new(0),
+        }
+    }
+
+    /// Takes one frame; answers go to the outlet. Never blocks. `ping` and `reauth` are the gateway's own and never come here.
+    pub fn frame(&self, request: Request) {
+        let Request { id, frame } = request;
+        let done = match frame {
+            ClientFrame::Send(send) => return self.send(*send),
+            ClientFrame::Ack { conversation, seq } => self.ack(conversation, seq, id.clone()),
+            ClientFrame::Read { conversation, seq } => self.read(conversation, seq, id.clone()),
+            ClientFrame::Typing { conversation } => self.typing(conversation, id.clone()),
+            ClientFrame::History {
+                conversation,
+                before,
+                after,
+                limit,
+            } => self.history(id.clone(), conversation, before, after, limit),
+            ClientFrame::Edit {
+                conversation,
+                seq,
+                body,
+            } => validate::edit(&body, &self.core.limits)
+                .map(|()| self.change(id.clone(), conversation, seq, StoredChange::Edit { body: Some(body) })),
+            ClientFrame::Delete { conversation, seq } => {
+                self.change(id.clone(), conversation, seq, StoredChange::Delete);
+                Ok(())
+            }
+            ClientFrame::React {
+                conversation,
+                seq,
+                emoji,
+                remove,
+            } => validate::emoji(&emoji)
+                .map(|()| self.change(id.clone(), conversation, seq, StoredChange::React { emoji, remove })),
+            ClientFrame::Watch { users } => self.watch(id.clone(), users),
+            ClientFrame::Reauth { .. } | ClientFrame::Ping => Ok(()),
+        };
+        if let Err(problem) = done {
+            self.refuse(id, problem);
+        }
+    }
+
+    /// The outbox is empty again after it was full: the session goes on catching this connection up.
+    pub fn drained(&self) {
+        let waits = self
+            .cell
+            .state()
+            .connection(self.connection)
+            .is_some_and(|attached| matches!(&attached.phase, Phase::CatchingUp(catch_up) if catch_up.waiting));
+        if waits {
+            self.core.tell_session(&self.cell, Msg::Replay(self.connection));
+        }
+    }
+
+    /// The socket is gone.
+    pub fn detach(&self) {
+        let now = Timestamp::now();
+        let vacant = {
+            let mut state = self.cell.state();
+            let before = state.attached.len();
+            state
+                .attached
+                .retain(|attached| attached.outlet.id() != self.connection);
+            before > 0 && state.attached.is_empty()
+        };
+        self.core.presence.forget(self.connection);
+        self.core.cursors.seen(self.user, self.device, now);
+        if vacant {
+            self.core.presence_changed(&self.cell, false, now);
+        }
+        if self.cell.state().attached.is_empty() {
+            self.core.sessions.vacated(Arc::clone(&self.cell), now);
+        }
+    }
+
+    fn push(&self, frame: ServerFrame) {
+        self.outlet.push(&Frames::one(frame), Urgency::Answer);
+    }
+
+    fn refuse(&self, id: Option<String>, problem: Problem) {
+        self.push(ServerFrame::error(id, problem));
+    }
+
+    fn origin(&self, request: Option<String>, send: bool) -> Origin {
+        Origin::Socket {
+            node: self.core.node.clone(),
+            user: self.user,
+            connection: self.connection,
+            request,
+            send,
+        }
+    }
+
+    fn send(&self, send: Send) {
+        let id = send.id.clone();
+        let admitted = self.admit(&send).and_then(|(conversation, command)| {
+            if self.cell.start_send(self.core.limits.unanswered_sends) {
+                Ok((conversation, command))
+            } else {
+                Err(Problem::new(ErrorCode::RateLimited, "too many sends are unanswered").retry_after(100))
+            }
+        });
+        let (conversation, command) = match admitted {
+            Ok(admitted) => admitted,
+            Err(problem) => return self.refuse(Some(id), problem),
+        };
+        let question = Question::Do {
+            command,
+            repeat: self.may_repeat(),
+        };
+        let ask = Ask {
+            conversation,
+            origin: self.origin(Some(id), true),
+            question,
+        };
+        self.core.ask(ask);
+    }
+
+    fn admit(&self, send: &Send) -> Result<(ConversationId, Command), Problem> {
+        let (conversation, command) = validate::send(self.user, send, &self.core.limits)?;
+        self.cell
+            .admit(&self.core.limits, Timestamp::now())
+            .map_err(|ms| Problem::new(ErrorCode::RateLimited, "more messages than a user may send").retry_after(ms))?;
+        Ok((conversation, command))
+    }
+
+    /// A connection's first sends may repeat what an earlier connection left unanswered; after an answer that left the outcome
+    /// open, any may.
+    fn may_repeat(&self) -> bool {
+        let first = self.core.limits.unanswered_sends;
+        let early = self.sends.load(Ordering::Relaxed) < first && self.sends.fetch_add(1, Ordering::Relaxed) < first;
+        early || self.cell.is_doubtful()
+    }
+
+    fn ack(&self, conversation: ConversationId, seq: u64, id: Option<String>) -> Result<(), Problem> {
+        let known = self.cell.state().ack(self.device, conversation, seq);
+        self.moved(known, conversation, id);
+        Ok(())
+    }
+
+    fn read(&self, conversation: ConversationId, seq: u64, id: Option<String>) -> Result<(), Problem> {
+        let known = self.cell.state().read(conversation, seq);
+        self.moved(known, conversation, id);
+        Ok(())
+    }
+
+    fn moved(&self, known: bool, conversation: ConversationId, id: Option<String>) {
+        if known {
+            self.core.cursors.mark(&self.cell)
+        } else {
+            self.deny(conversation, id)
+        }
+    }
+
+    /// An outsider hears `not_member` if it once was one, else `not_found`.
+    fn deny(&self, conversation: ConversationId, id: Option<String>) {
+        let (core, user, origin) = (Arc::clone(&self.core), self.user, self.origin(id, false));
+        self.core.runtime.spawn(async move {
+            let problem = core.outsider(conversation, user).await;
+            core.answer(origin, Err(problem));
+        });
+    }
+
+    fn typing(&self, conversation: ConversationId, id: Option<String>) -> Result<(), Problem> {
+        let passes = {
+            let mut state = self.cell.state();
+            let known = state.standing(conversation).is_some();
+            known.then(|| state.types(conversation, Timestamp::now(), defaults::TYPING_INTERVAL_MS))
+        };
+        match passes {
+            None => self.deny(conversation, id),
+            Some(false) => {}
+            Some(true) => {
+                let question = Question::Typing { user: self.user };
+                self.core.ask(Ask {
+                    conversation,
+                    origin: Origin::Nobody,
+                    question,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn history(
+        &self,
+        id: Option<String>,
+        conversation: ConversationId,
+        before: Option<u64>,
+        after: Option<u64>,
+        limit: Option<u32>,
+    ) -> Result<(), Problem> {
+        let limit = validate::history_limit(limit);
+        let span = validate::span(before, after)?;
+        let (core, user, outlet) = (Arc::clone(&self.core), self.user, Arc::clone(&self.outlet));
+        self.core.runtime.spawn(async move {
+            let frame = match core.history(user, conversation, span, limit).await {
+                Ok(history) => ServerFrame::History {
+                    id,
+                    messages: history.items,
+                    more: history.more,
+                },
+                Err(problem) => ServerFrame::error(id, problem),
+            };
+            outlet.push(&Frames::one(frame), Urgency::Answer);
+        });
+        Ok(())
+    }
+
+    fn change(&self, id: Option<String>, conversation: ConversationId, of: u64, change: StoredChange) {
+        let question = Question::Change {
+            from: self.user,
+            of,
+            change,
+        };
+        self.core.ask(Ask {
+            conversation,
+            origin: self.origin(id, false),
+            question,
+        });
+    }
+
+    fn watch(&self, id: Option<String>, users: Vec<UserId>) -> Result<(), Problem> {
+        if users.len() > self.core.limits.watch_users {
+            return Err(Problem::too_large("users", self.core.limits.watch_users));
+        }
+        let (core, cell, outlet) = (Arc::clone(&self.core), Arc::clone(&self.cell), Arc::clone(&self.outlet));
+        let connection = self.connection;
+        self.core.runtime.spawn(async move {
+            let frame = match core.watch(&cell, connection, users).await {
+                Ok(()) => ServerFrame::Ok { id, seq: None },
+                Err(problem) => ServerFrame::error(id, problem),
+            };
+            outlet.push(&Frames::one(frame), Urgency::Answer);
+        });
+        Ok(())
+    }
+}
+
+/// An actor answered something else than what it was asked: a fault of ours.
+pub fn answered_otherwise() -> Problem {
+    Problem::new(ErrorCode::Internal, "an answer of another kind")
+}

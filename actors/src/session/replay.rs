@@ -1,0 +1,182 @@
+//! Replay: a connection is told what it missed, then gets it, oldest first, as fast as its outbox takes it, until it is live.
+
+use std::sync::Arc;
+
+use super::actor::Work;
+use super::catch_up::{CatchUp, Need, Range};
+use super::link::answered_otherwise;
+use super::state::{Attached, Phase};
+use crate::conversation::tail::frame;
+use crate::defaults;
+use crate::frames::Frames;
+use crate::hub::Hub;
+use crate::id::{ConnectionId, ConversationId};
+use crate::interchange::{Question, Reply, Slice, Summary};
+use crate::outlet::{Pushed, Urgency};
+use crate::ports::chats::{Entry, StoredUpdate};
+use crate::protocol::server::SyncItem;
+use crate::protocol::{CloseCode, ErrorCode, Problem, ServerFrame};
+
+impl Work {
+    /// Replays what a connection lacks, until it is live, full or gone.
+    pub(super) async fn replay(&self, connection: ConnectionId) {
+        loop {
+            let going_on = match self.next_need(connection) {
+                Need::Nothing => return,
+                Need::Sync(page) => self.sync(connection, page).await,
+                Need::Gap(gap) => Ok(self.gap(connection, gap)),
+                Need::Entries(range) => self.entries(connection, range).await,
+            };
+            match going_on {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(problem) => return self.give_up(connection, &problem),
+            }
+        }
+    }
+
+    fn with<T>(&self, connection: ConnectionId, act: impl FnOnce(&mut Attached) -> T) -> Option<T> {
+        self.cell.state().connection(connection).map(act)
+    }
+
+    fn next_need(&self, connection: ConnectionId) -> Need {
+        let need = self.with(connection, |attached| {
+            let Phase::CatchingUp(catch_up) = &mut attached.phase else {
+                return Need::Nothing;
+            };
+            catch_up.waiting = false;
+            let need = catch_up.need();
+            if need == Need::Nothing {
+                attached.phase = Phase::Live;
+            }
+            need
+        });
+        need.unwrap_or(Need::Nothing)
+    }
+
+    /// Sends one `sync` frame; false when the outbox is full.
+    async fn sync(&self, connection: ConnectionId, page: Vec<Range>) -> Result<bool, Problem> {
+        let mut conversations = Vec::with_capacity(page.len());
+        for range in &page {
+            conversations.extend(self.sync_item(range.conversation).await?);
+        }
+        let most = self.core.limits.sync_messages;
+        let pushed = self.with(connection, |attached| {
+            let Phase::CatchingUp(catch_up) = &mut attached.phase else {
+                return false;
+            };
+            let more = catch_up.is_more_than(&page);
+            let frames = Frames::one(ServerFrame::Sync { conversations, more });
+            catch_up.waiting = attached.outlet.push(&frames, Urgency::Sequenced) != Pushed::Taken;
+            if catch_up.waiting {
+                return false;
+            }
+            catch_up.announced(&page, most);
+            true
+        });
+        Ok(pushed.unwrap_or(false))
+    }
+
+    /// What `sync` says of a conversation; nothing when the user left it meanwhile.
+    async fn sync_item(&self, conversation: ConversationId) -> Result<Option<SyncItem>, Problem> {
+        let Some((read, delivered)) = self
+            .cell
+            .state()
+            .standing(conversation)
+            .map(|standing| (standing.read, standing.delivered))
+        else {
+            return Ok(None);
+        };
+        let summary = match self.core.summary(self.cell.user, conversation, read).await {
+            Ok(summary) => summary,
+            Err(problem) if matches!(problem.code, ErrorCode::NotFound | ErrorCode::NotMember) => return Ok(None),
+            Err(problem) => return Err(problem),
+        };
+        let title = self.core.title(&summary).await?;
+        let Summary { kind, head, unread, .. } = summary;
+        Ok(Some(SyncItem {
+            id: conversation,
+            kind,
+            title,
+            head,
+            delivered,
+            read,
+            unread,
+        }))
+    }
+
+    /// Names what is left out; false when the outbox is full.
+    fn gap(&self, connection: ConnectionId, gap: Range) -> bool {
+        self.push_where_behind(connection, |catch_up, push| catch_up.push_gap(gap, push))
+    }
+
+    /// Sends the next entries of a range; false when the outbox is full.
+    async fn entries(&self, connection: ConnectionId, range: Range) -> Result<bool, Problem> {
+        let to = range.to.min(range.from + defaults::REPLAY_CHUNK - 1);
+        let entries = self.core.entries(range.conversation, range.from, to).await?;
+        Ok(self.push_where_behind(connection, |catch_up, push| {
+            catch_up.push_entries(range.conversation, to, entries, push)
+        }))
+    }
+
+    /// Hands frames over as `act` says, if the connection is still catching up; false when it is not, or is full.
+    fn push_where_behind(
+        &self,
+        connection: ConnectionId,
+        act: impl FnOnce(&mut CatchUp, &dyn Fn(&Frames) -> bool) -> bool,
+    ) -> bool {
+        let taken = self.with(connection, |attached| {
+            let outlet = Arc::clone(&attached.outlet);
+            let Phase::CatchingUp(catch_up) = &mut attached.phase else {
+                return false;
+            };
+            let taken = act(catch_up, &|frames| {
+                outlet.push(frames, Urgency::Sequenced) == Pushed::Taken
+            });
+            catch_up.waiting = !taken;
+            taken
+        });
+        taken.unwrap_or(false)
+    }
+
+    /// The conversation could not be read: the client comes back, to another node perhaps, and misses nothing.
+    fn give_up(&self, connection: ConnectionId, problem: &Problem) {
+        tracing::warn!(user = %self.cell.user, %problem, "a replay was given up");
+        self.with(connection, |attached| attached.outlet.close(CloseCode::Overloaded));
+    }
+}
+
+impl Hub {
+    /// Entries of a conversation as frames, from memory and store together.
+    pub async fn entries(
+        self: &Arc<Self>,
+        conversation: ConversationId,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<(u64, Frames)>, Problem> {
+        let Reply::Entries(slice) = self.call(conversation, Question::Entries { from, to }).await? else {
+            return Err(answered_otherwise());
+        };
+        let Slice {
+            stored, folds, entries, ..
+        } = slice;
+        let mut frames = Vec::with_capacity(entries.len());
+        if let Some((from, to)) = stored {
+            let most = (to + 1 - from) as usize;
+            for entry in self.chats.entries(conversation, from, to, most).await? {
+                let entry = folded(entry, &folds);
+                frames.push((entry.seq(), Frames::one(frame(conversation, &entry))));
+            }
+        }
+        frames.extend(entries.into_iter().map(|(entry, frame)| (entry.seq(), frame)));
+        Ok(frames)
+    }
+}
+
+/// A stored entry with updates the store may not have folded yet.
+pub fn folded(mut entry: Entry, folds: &[StoredUpdate]) -> Entry {
+    if let Entry::Message(message) = &mut entry {
+        message.fold_all(folds);
+    }
+    entry
+}

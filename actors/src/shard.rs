@@ -1,0 +1,255 @@
+//! A shard of this node: what was appended and not read back yet, what was read back and not stored yet, and the supervisor
+//! of everything that is active in it.
+//!
+//! Read-back is usually free: a report of an own append that names exactly the next offset is applied from memory. Only a
+//! hole (another writer's record, an append of unknown outcome) is filled by reading the log.
+
+mod readback;
+mod watermark;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rookery_cluster::id::ShardId;
+
+use self::readback::Readback as Order;
+use self::watermark::Watermark;
+use crate::conversation::actor::{Body, Msg, Readback};
+use crate::conversation::command::Record;
+use crate::defaults;
+use crate::hub::Hub;
+use crate::id::ConversationId;
+use crate::interchange::Origin;
+use crate::ports::log::{self, Offset, Report, Reports};
+use crate::ports::{PortError, PortResult};
+use crate::supervisor::Supervisor;
+
+/// One shard.
+pub struct Shard {
+    pub id: ShardId,
+    pub supervisor: Supervisor,
+    inner: Mutex<Inner>,
+    watermark: Mutex<Watermark>,
+}
+
+struct Inner {
+    order: Order<Due>,
+    pending: HashMap<u64, Pending>,
+    next_token: u64,
+    /// An append of unknown outcome may stand in the log.
+    doubtful: bool,
+    /// A task is reading the log already.
+    filling: bool,
+}
+
+struct Pending {
+    record: Box<Record>,
+    origin: Origin,
+}
+
+struct Due {
+    conversation: ConversationId,
+    record: Body,
+    origin: Origin,
+}
+
+/// Takes the log's reports to their shards.
+pub struct Courier {
+    pub core: Weak<Hub>,
+}
+
+impl Reports for Courier {
+    fn appended(&self, shard: ShardId, reports: Vec<Report>) {
+        if let Some(core) = self.core.upgrade() {
+            core.shards[usize::from(shard.0)].reported(&core, reports);
+        }
+    }
+}
+
+impl Inner {
+    /// Whether records have to be read from the log. One of unknown outcome is looked for when no own append is under way:
+    /// a report to come would show it as a hole.
+    fn wants_reading(&self) -> bool {
+        self.order.hole().is_some() || (self.doubtful && self.pending.is_empty())
+    }
+}
+
+impl Shard {
+    pub fn new(id: ShardId, committed: Offset, supervisor: Supervisor) -> Self {
+        let inner = Inner {
+            order: Order::new(committed),
+            pending: HashMap::new(),
+            next_token: 0,
+            doubtful: false,
+            filling: false,
+        };
+        Self {
+            id,
+            supervisor,
+            inner: Mutex::new(inner),
+            watermark: Mutex::new(Watermark::new(committed)),
+        }
+    }
+
+    /// Appends a record; it comes back to its conversation when it is durable.
+    pub fn append(&self, core: &Hub, record: Record, origin: Origin) {
+        let payload = record.encode();
+        let token = {
+            let mut inner = self.inner.lock();
+            inner.next_token += 1;
+            let token = inner.next_token;
+            inner.pending.insert(
+                token,
+                Pending {
+                    record: Box::new(record),
+                    origin,
+                },
+            );
+            token
+        };
+        core.log.append(self.id, payload, token);
+    }
+
+    fn reported(&self, core: &Arc<Hub>, reports: Vec<Report>) {
+        let mut failed = Vec::new();
+        let mut inner = self.inner.lock();
+        for Report { token, outcome } in reports {
+            let Some(Pending { record, origin }) = inner.pending.remove(&token) else {
+                continue;
+            };
+            match outcome {
+                Ok(offset) => {
+                    let conversation = record.conversation;
+                    inner.order.take(
+                        offset,
+                        Due {
+                            conversation,
+                            record: Body::Own(record),
+                            origin,
+                        },
+                    );
+                }
+                Err(error) => failed.push((record, origin, error)),
+            }
+        }
+        inner.doubtful |= failed.iter().any(|(.., error)| matches!(error, PortError::Unknown(_)));
+        self.hand_out(core, &mut inner);
+        if inner.wants_reading() && !std::mem::replace(&mut inner.filling, true) {
+            core.runtime.spawn(fill(Arc::clone(core), self.id));
+        }
+        drop(inner);
+        for (record, origin, error) in failed {
+            core.conversations
+                .tell(core, record.conversation, Msg::Failed(record, origin, error));
+        }
+    }
+
+    /// Sends what is due to its conversations, in log order. Called under the lock, so that nothing overtakes.
+    fn hand_out(&self, core: &Arc<Hub>, inner: &mut Inner) {
+        let due = inner.order.due();
+        if due.is_empty() {
+            return;
+        }
+        let mut watermark = self.watermark.lock();
+        let mut runs: Vec<(ConversationId, Vec<Readback>)> = Vec::new();
+        for (
+            offset,
+            Due {
+                conversation,
+                record,
+                origin,
+            },
+        ) in due
+        {
+            watermark.start(offset);
+            let readback = Readback { offset, record, origin };
+            match runs.iter_mut().find(|(known, _)| *known == conversation) {
+                Some((_, run)) => run.push(readback),
+                None => runs.push((conversation, vec![readback])),
+            }
+        }
+        drop(watermark);
+        for (conversation, run) in runs {
+            core.conversations.tell(core, conversation, Msg::Apply(run));
+        }
+    }
+
+    /// Records whose effects are stored.
+    pub fn finish(&self, offsets: &[Offset]) {
+        let mut watermark = self.watermark.lock();
+        offsets.iter().for_each(|offset| watermark.finish(*offset));
+    }
+
+    /// The position to commit, when it moved.
+    pub fn advance(&self) -> Option<Offset> {
+        self.watermark.lock().advance()
+    }
+
+    /// Everything before this was handed out.
+    pub fn next(&self) -> Offset {
+        self.inner.lock().order.next()
+    }
+
+    /// Takes records read from the log, as far as they are below an offset.
+    fn read_back(&self, core: &Arc<Hub>, inner: &mut Inner, records: Vec<log::Record>, below: Offset) {
+        for log::Record { offset, payload } in records {
+            if offset < below && inner.order.lacks(offset) {
+                let conversation = owner_of(&payload);
+                let due = Due {
+                    conversation,
+                    record: Body::Foreign(payload),
+                    origin: Origin::Nobody,
+                };
+                inner.order.take(offset, due);
+            }
+        }
+        self.hand_out(core, inner);
+    }
+
+    /// Reads everything from the committed position to the end: what a crash left unstored.
+    pub async fn recover(&self, core: &Arc<Hub>, end: Offset) -> PortResult<()> {
+        while self.next() < end {
+            let records = core.log.read(self.id, self.next(), defaults::REPLAY_RECORDS).await?;
+            if records.is_empty() {
+                return Err(PortError::Broken(format!(
+                    "shard {}: the log ends before {end}",
+                    self.id
+                )));
+            }
+            self.read_back(core, &mut self.inner.lock(), records, end);
+        }
+        Ok(())
+    }
+}
+
+/// The conversation of a record. One that cannot be read goes to nobody's conversation, which skips it with an error.
+fn owner_of(payload: &Bytes) -> ConversationId {
+    Record::decode(payload.clone()).map_or(ConversationId(uuid::Uuid::nil()), |record| record.conversation)
+}
+
+/// Fills a hole by reading the log until nothing is missing.
+async fn fill(core: Arc<Hub>, shard: ShardId) {
+    let shard = &core.shards[usize::from(shard.0)];
+    loop {
+        match core.log.read(shard.id, shard.next(), defaults::REPLAY_RECORDS).await {
+            Ok(records) => {
+                let mut inner = shard.inner.lock();
+                let all = records.len() < defaults::REPLAY_RECORDS;
+                let below = inner.order.readable_below(!inner.pending.is_empty());
+                shard.read_back(&core, &mut inner, records, below);
+                inner.doubtful &= !(all && inner.pending.is_empty());
+                if !inner.wants_reading() {
+                    inner.filling = false;
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::error!(shard = %shard.id, %error, "read the log back; trying again");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}

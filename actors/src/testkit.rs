@@ -1,0 +1,8 @@
+//! Contract suites of the ports: public functions that every adapter runs in its own tests.
+
+pub mod accounts;
+pub mod blobs;
+pub mod chats;
+pub mod directory;
+pub mod files;
+pub mod log;

@@ -1,0 +1,30 @@
+//! Which node owns a key, and how do bytes get there? Knows nothing of chat.
+//!
+//! **What is this.** Keys hash to shards ([`id`]), shards are placed on nodes by a pure function ([`placement`]) of who is
+//! in the cluster ([`membership`]), and a [`router`] hands a message to whoever owns its shard: by a plain call when that
+//! is this very node, as bytes over a [`transport`] when it is another. [`wire`] says what those bytes look like.
+//!
+//! **Who owns what.** A node has one [`Router`](router::Router), which owns the current table, the way to the local
+//! [`Handler`](router::Handler) and the transport. Messages belong to the caller until a send answers `Ok`.
+//!
+//! **What always holds.**
+//! * Two nodes that see the same members compute the same table, whatever the order in which they learned of them, on
+//!   every platform and in every release: the hashes are our own and never change.
+//! * No node owns more than 1.1 times its fair share of the shards, rounded up to a whole one.
+//! * A table is replaced by one with a later epoch only.
+//! * Messages to one node on one lane arrive in the order in which they were sent, each at most once.
+//! * Sending never blocks. What waits is bounded, and what does not fit is refused to the sender, never dropped silently.
+//!
+//! **What is deliberately absent.** Safety: two nodes that both believe they own a shard are possible, and what they do is
+//! made safe by the event log above, not here. Delivery guarantees beyond "at most once": whoever needs an answer asks
+//! again. Requests, deadlines and retries: they belong to the messages.
+
+pub mod id;
+pub mod membership;
+pub mod metrics;
+pub mod placement;
+pub mod router;
+pub mod transport;
+pub mod wire;
+
+mod hash;

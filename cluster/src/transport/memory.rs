@@ -1,0 +1,187 @@
+//! Several nodes in one process: what a test connects its nodes with.
+//!
+//! Payloads cross as framed bytes, as on a real link. Each link (one direction between two nodes) has a few lanes, each a
+//! bounded queue and a task that empties it into the receiver's sink. A full queue refuses the newest payload. A node that
+//! leaves takes its queues with it, and what waited in them is lost, as it is when a process dies.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::{SendError, Sink, Transport};
+use crate::id::NodeId;
+use crate::wire::{FrameError, read_frame, write_frame};
+
+/// Ordered streams of a link: enough that a large message delays few others.
+const LANES: u64 = 4;
+
+/// Nodes of one process that can reach each other. Cheap to clone.
+#[derive(Clone)]
+pub struct Network {
+    nodes: Arc<Mutex<HashMap<NodeId, Arc<Inbound>>>>,
+    capacity: usize,
+}
+
+/// One node's place in a network, which it leaves when this is dropped.
+pub struct Endpoint {
+    node: NodeId,
+    network: Network,
+    inbound: Arc<Inbound>,
+}
+
+/// What is on its way to one node.
+struct Inbound {
+    sink: watch::Sender<Option<Arc<dyn Sink>>>,
+    runtime: Handle,
+    lanes: Mutex<Lanes>,
+}
+
+#[derive(Default)]
+struct Lanes {
+    /// By sender and lane, made at the first payload.
+    queues: HashMap<(NodeId, u64), mpsc::Sender<Bytes>>,
+    /// What empties the queues; aborted when this is dropped.
+    tasks: JoinSet<()>,
+    closed: bool,
+}
+
+impl Network {
+    /// A network whose queues hold `capacity` payloads a lane and direction.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            nodes: Arc::default(),
+            capacity: capacity.max(1),
+        }
+    }
+
+    /// Makes a node reachable. One of the same name is replaced, as a restarted process replaces the old one. Call it on a
+    /// Tokio runtime: that is where deliveries run.
+    pub fn join(&self, node: NodeId) -> Endpoint {
+        let inbound = Arc::new(Inbound {
+            sink: watch::Sender::new(None),
+            runtime: Handle::current(),
+            lanes: Mutex::default(),
+        });
+        let replaced = self.nodes.lock().insert(node.clone(), inbound.clone());
+        if let Some(old) = replaced {
+            old.close();
+        }
+        Endpoint {
+            node,
+            network: self.clone(),
+            inbound,
+        }
+    }
+
+    /// Makes a node unreachable at once, in both directions.
+    pub fn leave(&self, node: &NodeId) {
+        let gone = self.nodes.lock().remove(node);
+        if let Some(inbound) = gone {
+            inbound.close();
+        }
+    }
+
+    fn inbound(&self, node: &NodeId) -> Option<Arc<Inbound>> {
+        self.nodes.lock().get(node).cloned()
+    }
+}
+
+impl Endpoint {
+    /// Whether this is still the node that the network knows by this name.
+    fn is_joined(&self) -> bool {
+        self.network
+            .inbound(&self.node)
+            .is_some_and(|current| Arc::ptr_eq(&current, &self.inbound))
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        if self.is_joined() {
+            self.network.leave(&self.node);
+        }
+    }
+}
+
+impl Transport for Endpoint {
+    fn send(&self, to: &NodeId, lane: u64, payload: Bytes) -> Result<(), SendError> {
+        let unreachable = || SendError::Unreachable(to.clone());
+        if *to == self.node || !self.is_joined() {
+            return Err(unreachable());
+        }
+        let inbound = self.network.inbound(to).ok_or_else(unreachable)?;
+        let mut framed = BytesMut::new();
+        write_frame(&mut framed, &payload).map_err(|_| SendError::TooLarge {
+            node: to.clone(),
+            length: payload.len(),
+        })?;
+        let queued = inbound
+            .queue(&self.node, lane % LANES, self.network.capacity)
+            .map(|queue| queue.try_send(framed.freeze()));
+        match queued {
+            Some(Ok(())) => Ok(()),
+            Some(Err(TrySendError::Full(_))) => Err(SendError::Full(to.clone())),
+            Some(Err(TrySendError::Closed(_))) | None => Err(unreachable()),
+        }
+    }
+
+    fn deliver_to(&self, sink: Arc<dyn Sink>) {
+        self.inbound.sink.send_replace(Some(sink));
+    }
+}
+
+impl Inbound {
+    /// The queue of a sender's lane; `None` once the node has left.
+    fn queue(&self, from: &NodeId, lane: u64, capacity: usize) -> Option<mpsc::Sender<Bytes>> {
+        let mut lanes = self.lanes.lock();
+        if lanes.closed {
+            return None;
+        }
+        if let Some(queue) = lanes.queues.get(&(from.clone(), lane)) {
+            return Some(queue.clone());
+        }
+        let (queue, waiting) = mpsc::channel(capacity);
+        lanes.queues.insert((from.clone(), lane), queue.clone());
+        lanes
+            .tasks
+            .spawn_on(deliver(from.clone(), waiting, self.sink.subscribe()), &self.runtime);
+        Some(queue)
+    }
+
+    fn close(&self) {
+        let mut lanes = self.lanes.lock();
+        lanes.closed = true;
+        lanes.queues.clear();
+        lanes.tasks.abort_all();
+    }
+}
+
+/// Empties one queue into the sink, as soon as there is one.
+async fn deliver(from: NodeId, mut waiting: mpsc::Receiver<Bytes>, mut sink: watch::Receiver<Option<Arc<dyn Sink>>>) {
+    let Ok(Some(sink)) = sink.wait_for(Option::is_some).await.map(|sink| sink.clone()) else {
+        return;
+    };
+    while let Some(framed) = waiting.recv().await {
+        if let Err(error) = unframe(framed, |payload| sink.receive(&from, payload)) {
+            tracing::error!(%from, %error, "a link of the in-memory network broke");
+            return;
+        }
+    }
+}
+
+fn unframe(framed: Bytes, mut take: impl FnMut(Bytes)) -> Result<(), FrameError> {
+    let mut read = BytesMut::from(framed);
+    while let Some(payload) = read_frame(&mut read)? {
+        take(payload);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! The people of a scenario: accounts made over HTTP, and the conversations they are in.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::Context;
+use rookery_actors::id::{ConversationId, UserId};
+use serde::{Deserialize, Serialize};
+
+use crate::http::{Error, Http};
+use crate::plan::{ClientPlan, ConversationPlan, Pace};
+use crate::sys::now_ns;
+
+/// Sign-ups made at once: enough that the server's group commit has something to group.
+const AT_ONCE: usize = 32;
+const PASSWORD: &str = "correct horse battery staple";
+
+/// Somebody with an account, signed in.
+#[derive(Clone, Debug)]
+pub struct Person {
+    pub user: UserId,
+    pub token: String,
+    pub refresh: String,
+    /// When half of the token's life is over.
+    pub renew_ns: u64,
+}
+
+/// Everybody and everything, by number.
+#[derive(Clone, Debug, Default)]
+pub struct Cast {
+    pub people: Vec<Person>,
+    pub conversations: Vec<ConversationPlan>,
+    /// Members of each conversation.
+    pub members: Vec<Vec<u32>>,
+    /// Who reads slowly, and how fast.
+    pub slow: Vec<(u32, u32)>,
+}
+
+impl Cast {
+    /// Adds a group that exists.
+    pub fn add_group(&mut self, id: ConversationId, members: Vec<u32>) -> u32 {
+        self.add(id, None, members)
+    }
+
+    /// Adds the direct conversation of two people; it comes to be with its first message.
+    pub fn add_direct(&mut self, a: u32, b: u32) -> u32 {
+        let pair = [self.people[a as usize].user, self.people[b as usize].user];
+        self.add(ConversationId::direct(pair[0], pair[1]), Some(pair), vec![a, b])
+    }
+
+    fn add(&mut self, id: ConversationId, pair: Option<[UserId; 2]>, members: Vec<u32>) -> u32 {
+        let number = self.conversations.len() as u32;
+        self.conversations.push(ConversationPlan { number, id, pair });
+        self.members.push(members);
+        number
+    }
+
+    /// Every member of every conversation as somebody who may send there.
+    pub fn lanes(&self) -> Vec<(u32, u32)> {
+        let lanes = self.members.iter().zip(0u32..);
+        lanes
+            .flat_map(|(members, number)| members.iter().map(move |member| (*member, number)))
+            .collect()
+    }
+
+    /// The virtual clients: one device each.
+    pub fn clients(&self) -> Vec<ClientPlan> {
+        let mut conversations = vec![Vec::new(); self.people.len()];
+        for (member, number) in self.lanes() {
+            conversations[member as usize].push(number);
+        }
+        let people = self.people.iter().zip(0u32..).zip(conversations);
+        let mut clients: Vec<ClientPlan> = people
+            .map(|((person, number), conversations)| ClientPlan {
+                number,
+                user: person.user,
+                token: person.token.clone(),
+                pace: Pace::Fast,
+                conversations,
+            })
+            .collect();
+        for (number, bytes_per_second) in &self.slow {
+            clients[*number as usize].pace = Pace::Slow {
+                bytes_per_second: *bytes_per_second,
+            };
+        }
+        clients
+    }
+}
+
+#[derive(Serialize)]
+struct SignUp<'a> {
+    email: String,
+    name: String,
+    password: &'a str,
+}
+
+#[derive(Deserialize)]
+struct SignedIn {
+    user: OnlyId,
+    access_token: String,
+    refresh_token: String,
+    expires_in: u64,
+}
+
+#[derive(Deserialize)]
+struct OnlyId {
+    id: UserId,
+}
+
+#[derive(Deserialize)]
+struct GroupId {
+    id: ConversationId,
+}
+
+impl From<SignedIn> for Person {
+    fn from(answer: SignedIn) -> Self {
+        Self {
+            user: answer.user.id,
+            token: answer.access_token,
+            refresh: answer.refresh_token,
+            renew_ns: now_ns() + answer.expires_in * 500_000_000,
+        }
+    }
+}
+
+/// Signs up `count` people, many at a time; `told` hears how many there are so far.
+pub fn sign_up(to: SocketAddr, run: u32, count: usize, told: &(dyn Fn(usize) + Sync)) -> anyhow::Result<Vec<Person>> {
+    let next = AtomicUsize::new(0);
+    let done = AtomicUsize::new(0);
+    let threads = AT_ONCE.min(count.max(1));
+    let rows = std::thread::scope(|scope| {
+        let work = || -> Result<Vec<(usize, Person)>, Error> {
+            let mut http = Http::new(to);
+            let mut row = Vec::new();
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                if n >= count || crate::sys::interrupted() {
+                    return Ok(row);
+                }
+                let body = SignUp {
+                    email: format!("load-{run:08x}-{n}@example.test"),
+                    name: format!("Load {n}"),
+                    password: PASSWORD,
+                };
+                let answer: SignedIn = http.post("/api/auth/signup", None, &body)?;
+                row.push((n, answer.into()));
+                told(done.fetch_add(1, Ordering::Relaxed) + 1);
+            }
+        };
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
+    });
+    let mut people = Vec::with_capacity(count);
+    for row in rows {
+        let row = row.map_err(|_| anyhow::anyhow!("a sign-up thread panicked"))?;
+        people.extend(row.context("signing up (is the server's limits.signups_per_minute raised?)")?);
+    }
+    people.sort_by_key(|(n, _)| *n);
+    Ok(people.into_iter().map(|(_, person)| person).collect())
+}
+
+/// Makes a group in one request.
+pub fn make_group(http: &mut Http, name: &str, owner: &Person, members: &[UserId]) -> Result<ConversationId, Error> {
+    let body = serde_json::json!({"name": name, "members": members});
+    http.post::<GroupId>("/api/groups", Some(&owner.token), &body)
+        .map(|group| group.id)
+}
+
+/// A fresh pair of tokens; the old refresh token is spent.
+pub fn renew(http: &mut Http, person: &Person) -> Result<Person, Error> {
+    let body = serde_json::json!({"refresh_token": person.refresh});
+    let answer: SignedIn = http.post("/api/auth/refresh", None, &body)?;
+    Ok(answer.into())
+}

@@ -1,0 +1,407 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::plan::Size;
+use crate::schedule::Spacing;
+use crate::threshold::Threshold;
+
+const EXAMPLES: &str = "\
+Examples:
+  # 15,000 idle connections against a server started for it
+  rookery-load idle --clients 15000
+
+  # the highest rate of direct messages with p99 < 250 ms, server and load on a core each
+  rookery-load direct --search --server-cpu 0 --load-cpu 1
+
+  # a group of 1,000 at 20 messages a second on a running server, with a page of plots, as a gate in CI
+  rookery-load fanout --url http://127.0.0.1:8080 --members 1000 --rate 20 \\
+      --html fanout.html --fail-if 'delivered.p99>15ms' --fail-if 'audit.violations>0'
+
+  # kill -9 twenty times under load; exit status 2 if anything was lost, doubled, reordered or made up
+  rookery-load crash --rounds 20
+
+Exit status: 0 passed, 1 a threshold was exceeded, 2 the audit found a violation, 3 the run failed, 64 wrong usage.
+Figures that thresholds can name stand in the report: NAME or OPERATION.p50|p90|p99|p999|max|mean|count,
+audit.violations|lost|duplicated|reordered|gapped|phantom|corrupted, counts.NAME, incidents.NAME, each with SCENARIO/ before
+it where several ran.
+
+A server that is already running must allow what one machine does in place of many: raise its limits.signups_per_minute, and
+for large fleets connections_per_address, connects_per_second and messages_per_second. A server started here has them raised.";
+
+/// A load harness for WebSocket chat fleets: open-loop schedules, honest latencies, and an audit that is always on.
+///
+/// Every message is accounted for: at the end of each scenario the histories are read back and held against what every client
+/// saw and every sender was told.
+#[derive(Parser, Debug)]
+#[command(name = "rookery-load", version, after_help = EXAMPLES, max_term_width = 120)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub scenario: Scenario,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Options of every scenario.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// A running server, as http://HOST:PORT; without it one is started
+    #[arg(long, global = true, help_heading = "Server")]
+    pub url: Option<String>,
+    /// Its admin listener, for its processor time and memory where it is no process of this machine
+    #[arg(long, global = true, help_heading = "Server", requires = "url")]
+    pub admin_url: Option<String>,
+    /// The process id of the running server, for its processor time and memory
+    #[arg(long, global = true, help_heading = "Server", requires = "url")]
+    pub server_pid: Option<u32>,
+    /// The server to start [default: the one beside this program, else target/release/rookery]
+    #[arg(long, global = true, help_heading = "Server", value_name = "PATH")]
+    pub server: Option<PathBuf>,
+    /// Processors the started server may use, as 0 or 0,2-3
+    #[arg(long, global = true, help_heading = "Server", value_name = "LIST")]
+    pub server_cpu: Option<CpuList>,
+    /// A setting of the started server, as ROOKERY_LIMITS__FRAME_BYTES=65536; may be repeated
+    #[arg(long, global = true, help_heading = "Server", value_name = "KEY=VALUE", value_parser = setting)]
+    pub server_env: Vec<(String, String)>,
+    /// Keep the started server's data and log
+    #[arg(long, global = true, help_heading = "Server")]
+    pub keep: bool,
+
+    /// Processors the load side may use
+    #[arg(long, global = true, help_heading = "Load", value_name = "LIST")]
+    pub load_cpu: Option<CpuList>,
+    /// Processes to spread the clients over; by default as few as the limit of open files allows
+    #[arg(long, global = true, help_heading = "Load")]
+    pub workers: Option<usize>,
+    /// Loopback source addresses (127.0.0.2 and on) to spread connections over; by default one for every 900
+    #[arg(long, global = true, help_heading = "Load")]
+    pub sources: Option<usize>,
+    /// How intended starts are spread
+    #[arg(long, global = true, help_heading = "Load", value_enum, default_value_t)]
+    pub spacing: Spacing,
+    /// Bytes of a message's text, as 100 or 20-400
+    #[arg(long, global = true, help_heading = "Load", default_value = "100")]
+    pub size: SizeRange,
+    /// Repeats a run: its schedule, sizes and choices
+    #[arg(long, global = true, help_heading = "Load", default_value_t = 1)]
+    pub seed: u64,
+    /// Messages of histories to read back for the audit; what clients saw is always checked in full
+    #[arg(long, global = true, help_heading = "Load", default_value_t = 400_000)]
+    pub audit_messages: u64,
+
+    /// Write the report as JSON
+    #[arg(long, global = true, help_heading = "Report", value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write the report as one page with plots
+    #[arg(long, global = true, help_heading = "Report", value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Fail when this holds, as 'sent.p99>15ms'; may be repeated
+    #[arg(long, global = true, help_heading = "Report", value_name = "THRESHOLD")]
+    pub fail_if: Vec<Threshold>,
+    /// No progress on standard error
+    #[arg(long, short, global = true, help_heading = "Report")]
+    pub quiet: bool,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum Scenario {
+    /// Many connections that do nothing: memory and heartbeat cost of each
+    Idle(Idle),
+    /// What a connection costs: upgrade, token check, hello, sync; new devices, then resumed ones
+    Connect(Connect),
+    /// Drop a share of the connections at once and let them come back
+    Storm(Storm),
+    /// Pairs that talk to each other
+    Direct(Direct),
+    /// Groups in which everybody is online
+    Fanout(Fanout),
+    /// Devices cut off that miss messages and come back in waves
+    Resume(Resume),
+    /// A realistic day: lurkers, chatters, slow readers, reconnects, typing, reactions
+    Mixed(Mixed),
+    /// kill -9 and restart the server while it is spoken to
+    Crash(Crash),
+    /// How long a restart with much stored takes, and what it holds in memory
+    Cold(Cold),
+    /// How much one load engine takes in on this machine: what a delivery costs the load side
+    Calibrate(Calibrate),
+    /// The whole table of goals, with what was measured; server and load on a processor each unless told otherwise
+    Table(Table),
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Idle {
+    /// Connections, one user each
+    #[arg(long, default_value_t = 15_000)]
+    pub clients: usize,
+    /// Members of each group
+    #[arg(long, default_value_t = 100)]
+    pub group: usize,
+    /// Connects a second
+    #[arg(long, default_value_t = 2_000.0)]
+    pub rate: f64,
+    /// How long they idle while it is measured: two heartbeats or more
+    #[arg(long, default_value_t = 60.0)]
+    pub seconds: f64,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Connect {
+    /// Connections, one user each
+    #[arg(long, default_value_t = 4_000)]
+    pub clients: usize,
+    /// Members of each group
+    #[arg(long, default_value_t = 100)]
+    pub group: usize,
+    /// Connects a second
+    #[arg(long, default_value_t = 1_000.0)]
+    pub rate: f64,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Storm {
+    /// Connections, one user each
+    #[arg(long, default_value_t = 5_000)]
+    pub clients: usize,
+    /// Members of each group
+    #[arg(long, default_value_t = 100)]
+    pub group: usize,
+    /// Share of the connections dropped each time
+    #[arg(long, default_value_t = 0.5)]
+    pub share: f64,
+    /// Reconnects a second; the default is as fast as the machine can
+    #[arg(long, default_value_t = 20_000.0)]
+    pub rate: f64,
+    #[arg(long, default_value_t = 3)]
+    pub rounds: u32,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Rate {
+    /// Messages a second, all together; the first rate tried of a search
+    #[arg(long, default_value_t = 2_000.0)]
+    pub rate: f64,
+    /// Measured seconds of each rate
+    #[arg(long, default_value_t = 10.0)]
+    pub seconds: f64,
+    /// Seconds before that count for nothing
+    #[arg(long, default_value_t = 2.0)]
+    pub warm_up: f64,
+    /// Find the highest rate with nothing lost and p99 below the limit
+    #[arg(long)]
+    pub search: bool,
+    /// The limit of a search, in ms
+    #[arg(long, default_value_t = 250.0)]
+    pub limit_ms: f64,
+    /// No new rate is tried after so many seconds
+    #[arg(long, default_value_t = 120.0)]
+    pub search_seconds: f64,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Direct {
+    /// Pairs of users; both sides send
+    #[arg(long, default_value_t = 1_000)]
+    pub pairs: usize,
+    /// Every message is acked and read, and receipts must arrive
+    #[arg(long)]
+    pub receipts: bool,
+    #[command(flatten)]
+    pub rate: Rate,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Fanout {
+    #[arg(long, default_value_t = 1_000)]
+    pub members: usize,
+    #[arg(long, default_value_t = 1)]
+    pub groups: usize,
+    #[command(flatten)]
+    pub rate: Rate,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Resume {
+    #[arg(long, default_value_t = 2_000)]
+    pub devices: usize,
+    /// Messages each device misses
+    #[arg(long, default_value_t = 5)]
+    pub missed: usize,
+    /// Devices that come back at once
+    #[arg(long, default_value_t = 200)]
+    pub wave: usize,
+    /// Members of each group; 0 for a direct conversation each
+    #[arg(long, default_value_t = 100)]
+    pub group: usize,
+    #[arg(long, default_value_t = 3)]
+    pub rounds: u32,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Mixed {
+    #[arg(long, default_value_t = 2_000)]
+    pub users: usize,
+    /// Messages a second on the day's average; twice as many at noon
+    #[arg(long, default_value_t = 200.0)]
+    pub rate: f64,
+    /// How long the day is
+    #[arg(long, default_value_t = 60.0)]
+    pub seconds: f64,
+    /// Share of users who read slower than they are written to
+    #[arg(long, default_value_t = 0.03)]
+    pub slow: f64,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Crash {
+    #[arg(long, default_value_t = 20)]
+    pub rounds: u32,
+    #[arg(long, default_value_t = 200)]
+    pub users: usize,
+    /// Messages a second while it is up, and while it is down
+    #[arg(long, default_value_t = 3_000.0)]
+    pub rate: f64,
+    /// The longest time between a start and the next kill, in seconds; the seed decides
+    #[arg(long, default_value_t = 2.0)]
+    pub longest: f64,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Cold {
+    #[arg(long, default_value_t = 100_000)]
+    pub users: usize,
+    #[arg(long, default_value_t = 1_000_000)]
+    pub messages: u64,
+    /// Messages a second while they are stored
+    #[arg(long, default_value_t = 20_000.0)]
+    pub rate: f64,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Calibrate {
+    /// Connections fed at once
+    #[arg(long, default_value_t = 1_000)]
+    pub connections: u32,
+    /// Messages that share a write
+    #[arg(long, default_value_t = 20)]
+    pub batch: u64,
+    /// Messages each connection is fed
+    #[arg(long, default_value_t = 6_000)]
+    pub messages: u64,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Table {
+    /// A tenth of everything: to see that it works, not what it holds
+    #[arg(long)]
+    pub quick: bool,
+    /// Only scenarios whose line contains this
+    #[arg(long)]
+    pub only: Option<String>,
+}
+
+impl Common {
+    /// The server to start.
+    pub fn binary(&self) -> PathBuf {
+        let beside = || Some(std::env::current_exe().ok()?.with_file_name("rookery")).filter(|path| path.exists());
+        let built = || PathBuf::from("target/release/rookery");
+        self.server.clone().or_else(beside).unwrap_or_else(built)
+    }
+
+    /// Server and load on a processor each, where the user did not choose.
+    pub fn pin_apart(&mut self) {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        if self.url.is_none() && self.server_cpu.is_none() && self.load_cpu.is_none() && cores > 1 {
+            self.server_cpu = Some(CpuList(vec![0]));
+            self.load_cpu = Some(CpuList(vec![1]));
+        }
+    }
+}
+
+/// Processors, as `0` or `0,2-3`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CpuList(pub Vec<usize>);
+
+impl FromStr for CpuList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| {
+            text.trim()
+                .parse::<usize>()
+                .map_err(|_| format!("{text:?} is no processor"))
+        };
+        let mut cpus = Vec::new();
+        for part in text.split(',') {
+            match part.split_once('-') {
+                Some((first, last)) => cpus.extend(number(first)?..=number(last)?),
+                None => cpus.push(number(part)?),
+            }
+        }
+        Ok(Self(cpus))
+    }
+}
+
+/// Sizes, as `100` or `20-400`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SizeRange(pub Size);
+
+impl FromStr for SizeRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (min, max) = text.split_once('-').unwrap_or((text, text));
+        let number = |text: &str| text.trim().parse::<usize>().map_err(|_| format!("{text:?} is no size"));
+        let (min, max) = (number(min)?, number(max)?);
+        let least = crate::client::payload::STAMP;
+        if min < least || max < min {
+            return Err(format!("sizes go up, and {least} bytes is the least"));
+        }
+        Ok(Self(Size { min, max }))
+    }
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a setting is KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lists_and_ranges_are_read() {
+        assert_eq!("0,2-4".parse(), Ok(CpuList(vec![0, 2, 3, 4])));
+        assert!("a".parse::<CpuList>().is_err());
+        assert_eq!("20-400".parse(), Ok(SizeRange(Size { min: 20, max: 400 })));
+        assert!("400-20".parse::<SizeRange>().is_err() && "3".parse::<SizeRange>().is_err());
+    }
+
+    #[test]
+    fn options_may_stand_after_the_scenario() {
+        let line = [
+            "rookery-load",
+            "direct",
+            "--pairs",
+            "5",
+            "--fail-if",
+            "sent.p99>15ms",
+            "--server-cpu",
+            "0",
+        ];
+        let cli = Cli::try_parse_from(line).unwrap();
+        assert_eq!(cli.common.fail_if.len(), 1);
+        assert!(matches!(cli.scenario, Scenario::Direct(Direct { pairs: 5, .. })));
+    }
+}

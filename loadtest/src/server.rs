@@ -1,0 +1,255 @@
+//! The server under test: started by us in a directory of its own, killed and started again at will, always ended by its id.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::http::Http;
+use crate::sys::{harden, signal};
+
+/// How long a start may take before it has failed.
+const START: Duration = Duration::from_secs(60);
+/// How long a polite stop may take.
+const STOP: Duration = Duration::from_secs(30);
+
+/// Limits that would otherwise stop one machine from being many users; all else is as shipped.
+const RAISED: &[(&str, &str)] = &[
+    ("ROOKERY_LIMITS__SIGNUPS_PER_MINUTE", "10000000"),
+    ("ROOKERY_LIMITS__LOGINS_PER_MINUTE", "10000000"),
+    ("ROOKERY_LIMITS__CONNECTIONS_PER_ADDRESS", "1000000"),
+    ("ROOKERY_LIMITS__CONNECTS_PER_SECOND", "1000000"),
+    ("ROOKERY_LIMITS__MESSAGES_PER_SECOND", "100000"),
+    ("ROOKERY_LIMITS__MESSAGES_BURST", "100000"),
+    ("ROOKERY_LIMITS__FRAMES_PER_SECOND", "10000"),
+    ("ROOKERY_LIMITS__FRAMES_BURST", "20000"),
+    ("ROOKERY_AUTH__PASSWORD_MEMORY_KIB", "8"),
+    ("ROOKERY_AUTH__PASSWORD_ITERATIONS", "1"),
+];
+
+/// How to start it.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    pub binary: PathBuf,
+    pub cpus: Option<Vec<usize>>,
+    /// Settings of the user's own, over ours.
+    pub environment: Vec<(String, String)>,
+}
+
+pub struct Server {
+    recipe: Recipe,
+    directory: Option<tempfile::TempDir>,
+    child: Child,
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Server {
+    /// Starts a server on an empty directory and waits until it is ready. Call it from the main thread.
+    pub fn start(recipe: Recipe) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("rookery-load-").tempdir()?;
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let started = launch(&recipe, directory.path(), any, any)
+            .and_then(|(child, listen, admin)| await_ready(admin).map(|()| (child, listen, admin)));
+        match started {
+            Ok((child, listen, admin)) => Ok(Self {
+                recipe,
+                directory: Some(directory),
+                child,
+                listen,
+                admin,
+            }),
+            Err(error) => {
+                let kept = directory.keep();
+                Err(error.context(format!(
+                    "starting the server; its log is {}",
+                    kept.join("server.log").display()
+                )))
+            }
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `--version` of the binary.
+    pub fn version(binary: &Path) -> Option<String> {
+        let output = Command::new(binary).arg("--version").output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        text.lines().next().map(str::to_owned).filter(|line| !line.is_empty())
+    }
+
+    /// What was set differently from a server as shipped.
+    pub fn settings(&self) -> Vec<String> {
+        let raised = RAISED.iter().map(|(key, value)| format!("{key}={value}"));
+        let own = self
+            .recipe
+            .environment
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"));
+        raised.chain(own).collect()
+    }
+
+    /// `kill -9`, and nothing is said to anybody.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        signal(self.child.id(), libc::SIGKILL)?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and the time it took to end.
+    pub fn stop(&mut self) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        signal(self.child.id(), libc::SIGTERM)?;
+        while self.child.try_wait()?.is_none() {
+            if began.elapsed() > STOP {
+                bail!("the server did not end within {STOP:?} of SIGTERM");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(began.elapsed())
+    }
+
+    /// Starts it again on the same directory and addresses; the time until it is ready.
+    pub fn start_again(&mut self) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        let directory = self
+            .directory
+            .as_ref()
+            .context("the server's directory is gone")?
+            .path();
+        let (child, listen, admin) = launch(&self.recipe, directory, self.listen, self.admin)?;
+        (self.child, self.listen, self.admin) = (child, listen, admin);
+        await_ready(self.admin)?;
+        Ok(began.elapsed())
+    }
+
+    /// It has ended without being told to.
+    pub fn is_gone(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Leaves data and log behind, and says where.
+    pub fn keep(&mut self) -> Option<PathBuf> {
+        self.directory.take().map(tempfile::TempDir::keep)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            drop(signal(self.child.id(), libc::SIGKILL));
+            drop(self.child.wait());
+        }
+    }
+}
+
+/// Starts the process and reads its addresses from its standard output.
+fn launch(
+    recipe: &Recipe,
+    directory: &Path,
+    listen: SocketAddr,
+    admin: SocketAddr,
+) -> anyhow::Result<(Child, SocketAddr, SocketAddr)> {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(directory.join("server.log"))?;
+    let mut command = Command::new(&recipe.binary);
+    command
+        .current_dir(directory)
+        .env("ROOKERY_LISTEN", listen.to_string())
+        .env("ROOKERY_ADMIN_LISTEN", admin.to_string())
+        .env("ROOKERY_DATA_DIR", directory.join("data"))
+        .envs(RAISED.iter().copied())
+        .envs(recipe.environment.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log.try_clone()?);
+    harden(&mut command, recipe.cpus.clone());
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("starting {}", recipe.binary.display()))?;
+    let stdout = child.stdout.take().context("the server has no standard output")?;
+    let (sender, lines) = channel();
+    std::thread::Builder::new().name("server-log".into()).spawn(move || {
+        let mut log = log;
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            drop(writeln!(log, "{line}"));
+            drop(sender.send(line));
+        }
+    })?;
+    match addresses(&lines) {
+        Ok((listen, admin)) => Ok((child, listen, admin)),
+        Err(error) => {
+            drop(signal(child.id(), libc::SIGKILL));
+            drop(child.wait());
+            Err(error)
+        }
+    }
+}
+
+/// Reads `listening on http://...` and `admin on http://...`.
+fn addresses(lines: &Receiver<String>) -> anyhow::Result<(SocketAddr, SocketAddr)> {
+    let end = Instant::now() + START;
+    let (mut listen, mut admin) = (None, None);
+    loop {
+        let line = lines
+            .recv_timeout(end.saturating_duration_since(Instant::now()))
+            .context("the server did not print its addresses")?;
+        let after = |mark: &str| {
+            let (_, rest) = line.split_once(mark)?;
+            rest.split([' ', '/', '"']).next()?.parse().ok()
+        };
+        listen = listen.or_else(|| after("listening on http://"));
+        admin = admin.or_else(|| after("admin on http://"));
+        if let (Some(listen), Some(admin)) = (listen, admin) {
+            return Ok((listen, admin));
+        }
+    }
+}
+
+fn await_ready(admin: SocketAddr) -> anyhow::Result<()> {
+    let end = Instant::now() + START;
+    let mut http = Http::new(admin);
+    loop {
+        match http.request("GET", "/readyz", None, b"") {
+            Ok(answer) if answer.status == 200 => return Ok(()),
+            _ if Instant::now() > end => bail!("the server was not ready within {START:?}"),
+            _ => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn addresses_are_read_from_among_other_lines() {
+        let (sender, lines) = channel();
+        for line in [
+            "rookery 0.1.0",
+            "listening on http://127.0.0.1:4242",
+            "admin on http://127.0.0.1:4343/",
+        ] {
+            sender.send(line.to_owned()).unwrap();
+        }
+        let (listen, admin) = super::addresses(&lines).unwrap();
+        assert_eq!((listen.port(), admin.port()), (4242, 4343));
+    }
+
+    #[test]
+    fn a_server_that_ends_without_addresses_has_failed() {
+        let (sender, lines) = channel();
+        sender.send("error: the data directory is locked".to_owned()).unwrap();
+        drop(sender);
+        assert!(super::addresses(&lines).is_err());
+    }
+}

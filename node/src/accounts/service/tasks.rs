@@ -1,0 +1,88 @@
+//! What goes on behind the handle: closing the sockets of revoked logins, ending the memberships of erased accounts, and
+//! tidying the directory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rookery_actors::id::UserId;
+use rookery_actors::ports::accounts::AccountStore;
+use rookery_actors::ports::directory::{Directory, Revocation};
+use rookery_actors::time::Timestamp;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use super::super::Chats;
+use super::Setup;
+
+/// How often erased accounts are looked for whose memberships could not be ended at once.
+const FORGET_EVERY: Duration = Duration::from_secs(10);
+/// How often what no longer matters is forgotten.
+const PURGE_EVERY: Duration = Duration::from_secs(60);
+
+pub fn start(setup: &Setup) -> JoinSet<()> {
+    let (store, directory, chats) = (&setup.store, &setup.directory, &setup.chats);
+    let mut tasks = JoinSet::new();
+    // Subscribed before anything can be revoked through the handle.
+    let announced = directory.subscribe();
+    tasks.spawn(close_revoked(announced, Arc::clone(directory), Arc::clone(chats)));
+    tasks.spawn(forget_leaving(Arc::clone(store), Arc::clone(chats)));
+    tasks.spawn(purge(Arc::clone(directory)));
+    tasks
+}
+
+async fn close_revoked(
+    mut announced: tokio::sync::broadcast::Receiver<Revocation>,
+    directory: Arc<dyn Directory>,
+    chats: Arc<dyn Chats>,
+) {
+    loop {
+        let revoked = match announced.recv().await {
+            Ok(one) => vec![one],
+            // Some were missed: close all that are remembered; most have no socket any more.
+            Err(RecvError::Lagged(_)) => directory.revoked(),
+            Err(RecvError::Closed) => return,
+        };
+        for Revocation { user, login } in revoked {
+            chats.close_login(user, login);
+        }
+    }
+}
+
+async fn forget_leaving(store: Arc<dyn AccountStore>, chats: Arc<dyn Chats>) {
+    let mut ticks = tokio::time::interval(FORGET_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match store.leaving().await {
+            Ok(users) => {
+                for user in users {
+                    forget(&*store, &*chats, user).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "erased accounts could not be listed"),
+        }
+    }
+}
+
+/// Ends the memberships of an erased account, and notes that this is done. What fails is tried again later.
+pub async fn forget(store: &dyn AccountStore, chats: &dyn Chats, user: UserId) {
+    if let Err(problem) = chats.forget_user(user).await {
+        tracing::warn!(%user, %problem, "the memberships of an erased account could not be ended yet");
+        return;
+    }
+    if let Err(error) = store.forgotten(user).await {
+        tracing::warn!(%user, %error, "that an erased account is forgotten could not be noted yet");
+    }
+}
+
+async fn purge(directory: Arc<dyn Directory>) {
+    let mut ticks = tokio::time::interval(PURGE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = directory.purge(Timestamp::now()).await {
+            tracing::warn!(%error, "the directory could not be purged");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Adapters of the ports: embedded ones over one directory.
+pub mod blobs;
+pub mod sqlite;
