@@ -105,6 +105,7 @@ async fn a_new_log_is_empty(log: Port) {
     let shards = usize::from(log.shards());
     assert!(shards >= 4, "the suite wants four shards");
     assert_eq!(log.ends().await.expect("ends"), vec![0; shards]);
+    assert_eq!(log.end(A).await.expect("end"), 0);
     assert_eq!(log.committed().await.expect("committed"), vec![0; shards]);
     assert!(read(&log, A, 0, 10).await.is_empty());
 }
@@ -188,6 +189,7 @@ async fn who_hears_of_a_record_can_read_it(log: Port) {
         assert_eq!(offset, expected);
         assert_eq!(read(&log, B, offset, 1).await.len(), 1);
         assert_eq!(log.ends().await.expect("ends")[usize::from(B.0)], offset + 1);
+        assert_eq!(log.end(B).await.expect("end"), offset + 1);
     }
 }
 

@@ -123,6 +123,14 @@ impl EventLog for SqliteLog {
         Ok(self.shared.index.lock().ends())
     }
 
+    async fn end(&self, shard: ShardId) -> PortResult<Offset> {
+        self.known(shard)?;
+        Ok(self.shared.index.lock().ends()[usize::from(shard.0)])
+    }
+
+    /// The file is locked by this process: nobody else's records can come.
+    fn follow(&self, _: &[ShardId]) {}
+
     async fn committed(&self) -> PortResult<Vec<Offset>> {
         Ok(self.shared.index.lock().committed())
     }
