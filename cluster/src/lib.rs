@@ -8,9 +8,9 @@
 //! [`Handler`](router::Handler) and the transport. Messages belong to the caller until a send answers `Ok`.
 //!
 //! **What always holds.**
-//! * Two nodes that see the same members compute the same table, whatever the order in which they learned of them, on
-//!   every platform and in every release: the hashes are our own and never change.
-//! * No node owns more than 1.1 times its fair share of the shards, rounded up to a whole one.
+//! * All nodes have the same table at the same epoch: whoever sees a new membership first makes its table out of the one
+//!   before, and all take the one that was stored. The hashes are our own and never change.
+//! * No node owns more than its fair share of the shards, rounded up to a whole one, and no more moves than that takes.
 //! * A table is replaced by one with a later epoch only.
 //! * Messages to one node on one lane arrive in the order in which they were sent, each at most once.
 //! * Sending never blocks. What waits is bounded, and what does not fit is refused to the sender, never dropped silently.

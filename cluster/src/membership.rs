@@ -1,6 +1,20 @@
-//! Who is in the cluster, and the table that follows from it. Values only: where views come from is a shell's business.
+//! Who is in the cluster, and the table that follows from it.
+//!
+//! **What is this.** Here are the values: a [`Member`] is one node as the others see it, a [`View`] all of them at one
+//! [`Epoch`], a [`Table`] who owns which shard, and [`Cluster`] the two together. [`lease`] is the state machine of one
+//! node's membership, `service` the shell that keeps it alive at Redis and says what the cluster looks like.
+//!
+//! **What always holds.** Epochs only grow, also when Redis comes back without its data. The table of an epoch is made from
+//! the table before it, so all nodes must start from the same one: it is kept beside the view, whoever sees a new view
+//! first proposes its table, and everybody takes the one that was stored.
 
+pub mod lease;
+
+mod hex;
+
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU8;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,12 +36,43 @@ pub enum NodeState {
     Draining,
 }
 
+/// Tells one stay of a node in the cluster from the next: it is the epoch at which the node joined. Of two incarnations of
+/// a node the higher one is alive.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Incarnation(pub u64);
+
+/// SHA-256 of a certificate.
+pub type Fingerprint = [u8; 32];
+
 /// One node as the others see it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Member {
     pub node: NodeId,
     pub state: NodeState,
     pub weight: NonZeroU8,
+    pub incarnation: Incarnation,
+    /// Where its peers reach it.
+    pub address: SocketAddr,
+    /// Of the certificate with which it meets its peers.
+    #[serde(with = "hex")]
+    pub fingerprint: Fingerprint,
+    /// Where clients reach it, if they can reach it by itself.
+    pub public_url: Option<String>,
+}
+
+impl Member {
+    /// A node that has no peers: up, and reachable nowhere.
+    pub fn alone(node: NodeId) -> Self {
+        Self {
+            node,
+            state: NodeState::Up,
+            weight: NonZeroU8::MIN,
+            incarnation: Incarnation::default(),
+            address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            fingerprint: Fingerprint::default(),
+            public_url: None,
+        }
+    }
 }
 
 /// The membership at one epoch.
@@ -48,12 +93,7 @@ impl View {
 
     /// The view of a node that is a cluster by itself.
     pub fn alone(node: NodeId) -> Self {
-        let member = Member {
-            node,
-            state: NodeState::Up,
-            weight: NonZeroU8::MIN,
-        };
-        Self::new(Epoch::default(), vec![member])
+        Self::new(Epoch::default(), vec![Member::alone(node)])
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -97,13 +137,35 @@ pub struct Table {
 }
 
 impl Table {
-    /// The table of a view; every node that has the view has the table.
+    /// The table of a view that has none before it.
     pub fn of(view: &View, shards: u16) -> Result<Self, Impossible> {
+        Self::next(None, view, shards)
+    }
+
+    /// The table of a view that follows this one: as little as possible moves.
+    pub fn next(previous: Option<&Self>, view: &View, shards: u16) -> Result<Self, Impossible> {
+        let previous = previous.map(|table| &table.placement);
         Ok(Self {
             epoch: view.epoch,
-            placement: Placement::compute(view.owners(), shards)?,
+            placement: Placement::next(previous, view.owners(), shards)?,
         })
     }
+
+    /// Whether this can be the table of a view: of its epoch, on all its owners and nobody else, none above its bound.
+    pub fn fits(&self, view: &View, shards: u16) -> bool {
+        let owners: Vec<Candidate> = view.owners().map(Candidate::from).collect();
+        self.epoch == view.epoch && self.placement.shards() == shards && self.placement.fits(&owners)
+    }
+}
+
+/// The cluster as this node knows it: who is in it, and who owns what.
+///
+/// A new view comes before its table, so that links can be made first; until then the table is the one of an earlier epoch,
+/// and may name nodes that are gone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cluster {
+    pub view: Arc<View>,
+    pub table: Arc<Table>,
 }
 
 #[cfg(test)]
@@ -113,9 +175,8 @@ mod tests {
 
     fn view(members: &[(&str, NodeState)]) -> View {
         let member = |(node, state): &(&str, NodeState)| Member {
-            node: NodeId::from(*node),
             state: *state,
-            weight: NonZeroU8::MIN,
+            ..Member::alone(NodeId::from(*node))
         };
         View::new(Epoch(3), members.iter().map(member).collect())
     }
@@ -151,6 +212,29 @@ mod tests {
         let table = Table::of(&View::alone("a".into()), 256).unwrap();
         assert_eq!(table.placement.shards_of(&"a".into()).count(), 256);
         assert_eq!(table.epoch, Epoch(0));
+    }
+
+    #[test]
+    fn a_table_fits_only_the_view_that_it_was_made_for() {
+        let two = view(&[("a", Up), ("b", Up)]);
+        let table = Table::of(&two, 16).unwrap();
+        assert!(table.fits(&two, 16) && !table.fits(&two, 32));
+        assert!(!table.fits(&view(&[("a", Up), ("b", Draining)]), 16), "b owns nothing");
+        assert!(
+            !table.fits(&view(&[("a", Up), ("b", Up), ("c", Up)]), 16),
+            "c owns too little"
+        );
+        let later = View::new(Epoch(4), two.members().to_vec());
+        assert!(!table.fits(&later, 16));
+    }
+
+    #[test]
+    fn a_node_that_drains_hands_over_all_it_has() {
+        let before = Table::of(&view(&[("a", Up), ("b", Up), ("c", Up)]), 64).unwrap();
+        let after = Table::next(Some(&before), &view(&[("a", Up), ("b", Draining), ("c", Up)]), 64).unwrap();
+        let own = before.placement.shards_of(&"b".into()).count();
+        assert_eq!(after.placement.shards_of(&"b".into()).count(), 0);
+        assert_eq!(before.placement.moves(&after.placement).count(), own);
     }
 
     #[test]

@@ -1,4 +1,3 @@
-use std::num::NonZeroU8;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -6,7 +5,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::membership::{Epoch, Member, NodeState};
+use crate::membership::{Epoch, Member};
 use crate::transport::memory::Network;
 use crate::wire::{MAX_PAYLOAD, Malformed};
 
@@ -40,11 +39,7 @@ fn serve(router: &Router<Note>) -> Receiver<(NodeId, Note)> {
 }
 
 fn table(epoch: u64, nodes: &[&str], shards: u16) -> Table {
-    let member = |node: &&str| Member {
-        node: NodeId::from(*node),
-        state: NodeState::Up,
-        weight: NonZeroU8::MIN,
-    };
+    let member = |node: &&str| Member::alone(NodeId::from(*node));
     Table::of(&View::new(Epoch(epoch), nodes.iter().map(member).collect()), shards).unwrap()
 }
 
