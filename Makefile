@@ -26,9 +26,8 @@ release: tools ## Build the server and the load harness with optimizations
 	@cargo build --release --locked $(SERVER)
 	@cargo build --release --locked -p rookery-loadtest
 
-test: tools ## Install what the tests need, then run all of them (on the embedded adapters)
-	@deploy/test/install-clients
-	@cargo test --workspace --locked
+test: tools ## Install what the tests need, start the services, and run every test on both kinds of adapters
+	@deploy/test/run $(ARGS)
 
 lint: tools ## Check format, clippy and docs with warnings as errors, and that each crate builds alone
 	@cargo fmt --all --check

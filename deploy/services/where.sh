@@ -1,0 +1,6 @@
+# Sourced: where installed services are, of the versions the tests were written against.
+cache=${ROOKERY_SERVICES:-${XDG_CACHE_HOME:-$HOME/.cache}/rookery/services}
+kafka_home=$cache/kafka-4.3.1
+mongodb_home=$cache/mongodb-1.47.0
+s3_version=1.7.0
+s3_home=$cache/s3-$s3_version

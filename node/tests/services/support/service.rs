@@ -1,0 +1,131 @@
+//! A service of a test's own, for the tests of its faults.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long an ended service may take to be gone.
+const END: Duration = Duration::from_secs(30);
+
+/// A process started by `deploy/services/start`. Its data and its ports stay the same over stops and starts; dropping it
+/// ends it.
+pub struct Service {
+    name: &'static str,
+    dir: PathBuf,
+    /// Removed with the last service in it.
+    _root: Arc<TempDir>,
+}
+
+impl Service {
+    /// `kafka`, `mongodb`, `redis` or `s3`, on free ports.
+    pub async fn start(name: &'static str) -> Self {
+        let root = root();
+        let service = Self {
+            name,
+            dir: root.path().join(name),
+            _root: Arc::clone(&root),
+        };
+        service.start_again().await;
+        service
+    }
+
+    /// Three Kafka brokers, each of which can be stopped and started alone.
+    pub async fn three_brokers() -> [Self; 3] {
+        let root = root();
+        launch("kafka3", root.path()).await;
+        [1, 2, 3].map(|id: u8| Self {
+            name: "kafka",
+            dir: root.path().join(id.to_string()),
+            _root: Arc::clone(&root),
+        })
+    }
+
+    /// Where it is: `host:port` of Kafka, a URL of the others.
+    pub fn address(&self) -> String {
+        read(&self.dir.join("address"))
+    }
+
+    /// What it has logged since its last start.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    /// Starts the (ended) service again on the same data and ports; it answers when this returns.
+    pub async fn start_again(&self) {
+        launch(self.name, &self.dir).await;
+    }
+
+    /// Stops it in order, and waits until it is gone.
+    pub async fn stop(&self) {
+        self.signal("TERM");
+        self.gone().await;
+    }
+
+    /// Ends it as a power cut would, and waits until it is gone.
+    pub async fn kill(&self) {
+        self.signal("KILL");
+        self.gone().await;
+    }
+
+    /// Holds it, with its connections open, until [`Self::resume`].
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Its process, while that runs: a stranger that was given the same pid works in another directory.
+    fn pid(&self) -> Option<String> {
+        let pid = read(&self.dir.join("pid"));
+        let works_in = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+        (works_in == self.dir.canonicalize().ok()?).then_some(pid)
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.pid().unwrap_or_else(|| panic!("{} does not run", self.name));
+        let status = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        assert!(status.success(), "could not send SIG{name} to {}", self.name);
+    }
+
+    async fn gone(&self) {
+        let deadline = Instant::now() + END;
+        while self.pid().is_some() {
+            assert!(Instant::now() < deadline, "{} did not end:\n{}", self.name, self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of {} ---\n{}--- end of the log ---", self.name, self.log());
+        }
+        if let Some(pid) = self.pid() {
+            Command::new("kill").args(["-s", "KILL", &pid]).status().ok();
+        }
+    }
+}
+
+fn root() -> Arc<TempDir> {
+    Arc::new(tempfile::tempdir().unwrap())
+}
+
+fn read(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.trim().to_owned()
+}
+
+async fn launch(name: &'static str, dir: &Path) {
+    let dir = dir.to_owned();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/services/start");
+    let run = move || Command::new(script).arg(name).arg(dir).output().unwrap();
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} did not start:\n{said}");
+}
