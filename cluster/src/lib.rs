@@ -23,6 +23,7 @@ pub mod id;
 pub mod membership;
 pub mod metrics;
 pub mod placement;
+pub mod primary;
 pub mod router;
 pub mod transport;
 pub mod wire;

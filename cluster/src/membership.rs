@@ -2,15 +2,17 @@
 //!
 //! **What is this.** Here are the values: a [`Member`] is one node as the others see it, a [`View`] all of them at one
 //! [`Epoch`], a [`Table`] who owns which shard, and [`Cluster`] the two together. [`lease`] is the state machine of one
-//! node's membership, `service` the shell that keeps it alive at Redis and says what the cluster looks like.
+//! node's membership, [`service`] the shell that keeps it alive at Redis and says what the cluster looks like.
 //!
 //! **What always holds.** Epochs only grow, also when Redis comes back without its data. The table of an epoch is made from
 //! the table before it, so all nodes must start from the same one: it is kept beside the view, whoever sees a new view
 //! first proposes its table, and everybody takes the one that was stored.
 
 pub mod lease;
+pub mod service;
 
 mod hex;
+mod registry;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU8;

@@ -148,7 +148,7 @@ const AFTER_EXPIRY: Duration = Duration::from_millis(3);
 
 /// The machine. `now` never goes back.
 #[derive(Debug)]
-pub struct Lease {
+pub struct Machine {
     timing: Timing,
     standing: Standing,
     /// What the node wants to be known as.
@@ -172,7 +172,7 @@ pub struct Lease {
     heard_in_time: Epoch,
 }
 
-impl Lease {
+impl Machine {
     /// A node that is about to join.
     pub fn new(timing: Timing, state: NodeState, now: Instant) -> Self {
         Self {
@@ -286,7 +286,8 @@ impl Lease {
             }
             Answer::Failed => {}
         }
-        if self.told != self.state || self.leaving {
+        let wanted = self.told != self.state || self.leaving;
+        if wanted && answer != Answer::Failed {
             self.hurry(now);
         }
         None

@@ -10,7 +10,7 @@ const RENEWED: Answer = Answer::Renewed {
 
 /// A machine on a clock that the test moves.
 struct Bench {
-    lease: Lease,
+    lease: Machine,
     start: Instant,
     now: Instant,
     sent: Instant,
@@ -20,7 +20,7 @@ impl Bench {
     fn new() -> Self {
         let now = Instant::now();
         Self {
-            lease: Lease::new(Timing::default(), NodeState::Joining, now),
+            lease: Machine::new(Timing::default(), NodeState::Joining, now),
             start: now,
             now,
             sent: now,
@@ -215,6 +215,7 @@ fn leaving_releases_the_lease_as_often_as_it_takes() {
     let release = Some(Ask::Release(Incarnation(3)));
     assert_eq!(bench.at(100).asks(Input::Leave), release);
     bench.answer(Answer::Failed);
+    assert_eq!(bench.at(599).asks(Input::Tick), None, "no faster than a heartbeat");
     assert_eq!(bench.at(600).asks(Input::Tick), release);
     assert_eq!(bench.answer(Answer::Released), []);
     assert_eq!(bench.standing(), Standing::Left);

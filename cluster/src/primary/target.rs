@@ -1,0 +1,279 @@
+//! Where a Redis may be found, and how its primary is found there.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
+    RedisResult, TlsCertificates, Value, cmd,
+};
+
+/// A connection on which nothing is heard is probed after this, so that one that only listens ends when its server is gone.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Where Redis may be found. Cheap to clone. Written as
+/// * `redis://[user:password@]host:port[/db]`, or `rediss://` for TLS,
+/// * several of these with commas between: whichever says that it is the primary,
+/// * `sentinel://[user:password@]host:port,host:port/name[/db]`, or `sentinels://` for TLS: Sentinels, and the name that they
+///   know the primary by.
+#[derive(Clone)]
+pub struct Target {
+    servers: Arc<[ConnectionInfo]>,
+    /// What the servers, being Sentinels, know the primary by, and how to meet it.
+    sentinel: Option<(Arc<str>, ConnectionInfo)>,
+    /// Whom to ask first: who had an answer the last time.
+    first: Arc<AtomicUsize>,
+    /// Certificates in PEM form to trust instead of the public authorities'.
+    authorities: Option<Arc<[u8]>>,
+}
+
+/// A text that names no Redis. Says what is wrong without repeating the text, which may hold a password.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotAnAddress(String);
+
+impl Target {
+    /// Reads an address as written above.
+    pub fn parse(text: &str) -> Result<Self, NotAnAddress> {
+        for (scheme, plain) in [("sentinel://", "redis://"), ("sentinels://", "rediss://")] {
+            if let Some(rest) = text.strip_prefix(scheme) {
+                return Self::behind_sentinels(plain, rest);
+            }
+        }
+        let servers: Vec<_> = text
+            .split(',')
+            .map(|url| server(url.trim()))
+            .collect::<Result<_, _>>()?;
+        Ok(Self::of(servers, None))
+    }
+
+    /// Trusts these authorities, in PEM form, in place of the public ones.
+    #[must_use]
+    pub fn trusting(mut self, authorities: Vec<u8>) -> Self {
+        self.authorities = Some(authorities.into());
+        self
+    }
+
+    fn of(servers: Vec<ConnectionInfo>, sentinel: Option<(Arc<str>, ConnectionInfo)>) -> Self {
+        Self {
+            servers: servers.into(),
+            sentinel,
+            first: Arc::default(),
+            authorities: None,
+        }
+    }
+
+    /// `rest` is `[user:password@]host:port,host:port/name[/db]`.
+    fn behind_sentinels(scheme: &str, rest: &str) -> Result<Self, NotAnAddress> {
+        let (credentials, rest) = match rest.rsplit_once('@') {
+            Some((credentials, rest)) => (format!("{credentials}@"), rest),
+            None => (String::new(), rest),
+        };
+        let wanted = || NotAnAddress("wants sentinel://host:port,host:port/name-of-the-primary".into());
+        let (hosts, name) = rest.split_once('/').ok_or_else(wanted)?;
+        let (name, db) = name.split_once('/').unwrap_or((name, ""));
+        if name.is_empty() {
+            return Err(wanted());
+        }
+        // Where the primary is stands in no address; it is put in when it is known.
+        let primary = server(&format!("{scheme}{credentials}primary/{db}"))?;
+        let sentinels: Vec<_> = hosts
+            .split(',')
+            .map(|host| server(&format!("{scheme}{}", with_port(host.trim()))))
+            .collect::<Result<_, _>>()?;
+        Ok(Self::of(sentinels, Some((name.into(), primary))))
+    }
+
+    /// How many there are to try.
+    pub(super) fn addresses(&self) -> u32 {
+        self.servers.len().max(1) as u32
+    }
+
+    /// A client of the primary.
+    pub(super) async fn find(&self, config: &AsyncConnectionConfig) -> RedisResult<Client> {
+        let first = self.first.load(Ordering::Relaxed);
+        let mut failed = RedisError::from((ErrorKind::InvalidClientConfig, "no address of a Redis is given"));
+        for nth in 0..self.servers.len() {
+            let index = (first + nth) % self.servers.len();
+            match self.find_at(&self.servers[index], config).await {
+                Ok(client) => {
+                    self.first.store(index, Ordering::Relaxed);
+                    return Ok(client);
+                }
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    async fn find_at(&self, server: &ConnectionInfo, config: &AsyncConnectionConfig) -> RedisResult<Client> {
+        let Some((name, primary)) = &self.sentinel else {
+            let client = self.client(server.clone())?;
+            if self.servers.len() > 1 {
+                is_primary(&client, config).await?;
+            }
+            return Ok(client);
+        };
+        let address = match self.ask(server.clone(), name, config).await {
+            Ok(address) => address,
+            // A Sentinel has no password of its own more often than not, and then refuses to be told one.
+            Err(_) => {
+                let settings = primary.redis_settings().clone().set_db(0);
+                self.ask(server.clone().set_redis_settings(settings), name, config)
+                    .await?
+            }
+        };
+        let client = self.client(primary.clone().set_addr(moved(primary.addr(), address)))?;
+        // Right after a failover a Sentinel may still name the former one.
+        is_primary(&client, config).await?;
+        Ok(client)
+    }
+
+    /// Asks a Sentinel where the primary is.
+    async fn ask(
+        &self,
+        sentinel: ConnectionInfo,
+        name: &str,
+        config: &AsyncConnectionConfig,
+    ) -> RedisResult<(String, u16)> {
+        let client = self.client(sentinel)?;
+        let mut connection = client.get_multiplexed_async_connection_with_config(config).await?;
+        let mut question = cmd("SENTINEL");
+        question.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
+        let answer: Option<(String, u16)> = question.query_async(&mut connection).await?;
+        let unknown = "a sentinel does not know the primary";
+        answer.ok_or_else(|| RedisError::from((ErrorKind::MasterNameNotFoundBySentinel, unknown, name.to_owned())))
+    }
+
+    fn client(&self, server: ConnectionInfo) -> RedisResult<Client> {
+        let has_tls = matches!(server.addr(), ConnectionAddr::TcpTls { .. });
+        match &self.authorities {
+            Some(authorities) if has_tls => Client::build_with_tls(
+                server,
+                TlsCertificates {
+                    client_tls: None,
+                    root_cert: Some(authorities.to_vec()),
+                },
+            ),
+            _ => Client::open(server),
+        }
+    }
+}
+
+/// The addresses, and no password.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<_> = self.servers.iter().map(|server| server.addr().to_string()).collect();
+        let addresses = addresses.join(", ");
+        match &self.sentinel {
+            Some((name, _)) => write!(f, "{name} behind the sentinels {addresses}"),
+            None => f.write_str(&addresses),
+        }
+    }
+}
+
+fn server(url: &str) -> Result<ConnectionInfo, NotAnAddress> {
+    let scheme = ["redis://", "rediss://"].iter().any(|scheme| url.starts_with(scheme));
+    if !scheme {
+        return Err(NotAnAddress(
+            "must begin with redis://, rediss://, sentinel:// or sentinels://".into(),
+        ));
+    }
+    let info = url
+        .into_connection_info()
+        .map_err(|error| NotAnAddress(error.to_string()))?;
+    let keepalive = redis::io::tcp::socket2::TcpKeepalive::new()
+        .with_time(QUIET)
+        .with_interval(QUIET);
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    Ok(info.set_tcp_settings(settings))
+}
+
+/// A Sentinel's usual port, unless another is named.
+fn with_port(host: &str) -> String {
+    let named = host
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if named {
+        host.to_owned()
+    } else {
+        format!("{host}:26379")
+    }
+}
+
+/// The same way to connect, to another host.
+fn moved(address: &ConnectionAddr, (host, port): (String, u16)) -> ConnectionAddr {
+    match address {
+        ConnectionAddr::TcpTls { insecure, .. } => ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure: *insecure,
+            tls_params: None,
+        },
+        _ => ConnectionAddr::Tcp(host, port),
+    }
+}
+
+async fn is_primary(client: &Client, config: &AsyncConnectionConfig) -> RedisResult<()> {
+    let mut connection = client.get_multiplexed_async_connection_with_config(config).await?;
+    let role: Vec<Value> = cmd("ROLE").query_async(&mut connection).await?;
+    match role.first() {
+        Some(Value::BulkString(role)) if role == b"master" => Ok(()),
+        _ => {
+            let address = client.get_connection_info().addr().to_string();
+            let what = "a server is no primary at the moment";
+            Err(RedisError::from((ErrorKind::Io, what, address)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_write_a_redis_is_read() {
+        for (text, shown) in [
+            ("redis://localhost:7000", "localhost:7000"),
+            ("redis://ada:secret@cache/3", "cache:6379"),
+            ("rediss://:secret@cache:7001", "cache:7001"),
+            ("redis://a:1,redis://b:2, redis://c:3", "a:1, b:2, c:3"),
+            ("sentinel://a,b:5/main", "main behind the sentinels a:26379, b:5"),
+            ("sentinels://ada:secret@a:1/main/2", "main behind the sentinels a:1"),
+        ] {
+            let target = Target::parse(text).expect(text);
+            assert_eq!(target.to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn what_names_no_redis_is_refused_without_repeating_it() {
+        for text in [
+            "",
+            "localhost:6379",
+            "http://secret",
+            "redis://",
+            "sentinel://secret:1",
+            "sentinel://secret:1/",
+        ] {
+            let error = Target::parse(text).err().expect(text).to_string();
+            assert!(!error.contains("secret") && !error.is_empty(), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_primary_behind_sentinels_is_met_as_the_address_says() {
+        let target = Target::parse("sentinels://ada:secret@a:1/main/2").expect("valid");
+        let (_, primary) = target.sentinel.expect("sentinels");
+        let found = moved(primary.addr(), ("here".into(), 7));
+        assert!(matches!(found, ConnectionAddr::TcpTls { ref host, port: 7, .. } if host == "here"));
+        let settings = primary.redis_settings();
+        assert_eq!(
+            (settings.username(), settings.password(), settings.db()),
+            (Some("ada"), Some("secret"), 2)
+        );
+    }
+}
