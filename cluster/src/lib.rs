@@ -25,6 +25,8 @@ pub mod metrics;
 pub mod placement;
 pub mod primary;
 pub mod router;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod transport;
 pub mod wire;
 

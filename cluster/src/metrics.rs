@@ -1,6 +1,8 @@
 //! What this crate counts. Local deliveries are not counted: they are calls.
 
-use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 use crate::membership::lease::Answer;
 use crate::membership::{Cluster, NodeState};
@@ -16,6 +18,16 @@ const MEMBERS: &str = "cluster_members";
 const MOVED: &str = "cluster_shards_moved_total";
 const BEATS: &str = "cluster_heartbeats_total";
 const LAPSES: &str = "cluster_lapses_total";
+const LINKS_UP: &str = "cluster_links_up";
+const LINK_LOSSES: &str = "cluster_link_losses_total";
+const HANDSHAKE_FAILURES: &str = "cluster_link_handshake_failures_total";
+const BYTES_SENT: &str = "cluster_link_bytes_sent_total";
+const BYTES_RECEIVED: &str = "cluster_link_bytes_received_total";
+const FRAMES_SENT: &str = "cluster_link_frames_sent_total";
+const FRAMES_RECEIVED: &str = "cluster_link_frames_received_total";
+const FRAMES_LOST: &str = "cluster_link_frames_lost_total";
+const QUEUE_BYTES: &str = "cluster_link_queue_bytes";
+const ROUND_TRIP: &str = "cluster_link_round_trip_seconds";
 
 /// Name, kind, labels and meaning of every metric of this crate.
 pub const TABLE: &[(&str, &str, &[&str], &str)] = &[
@@ -73,6 +85,51 @@ pub const TABLE: &[(&str, &str, &[&str], &str)] = &[
         &[],
         "Times this node lost its lease, and with it what it owned.",
     ),
+    (LINKS_UP, "gauge", &[], "Nodes that this node has a link to."),
+    (
+        LINK_LOSSES,
+        "counter",
+        &["reason"],
+        "Links that ended, by reason: silent, closed (by the peer or the network), broken, replaced, left, shutdown.",
+    ),
+    (
+        HANDSHAKE_FAILURES,
+        "counter",
+        &["reason"],
+        "Links that did not come up, dialled or answered, by reason.",
+    ),
+    (
+        BYTES_SENT,
+        "counter",
+        &[],
+        "Bytes of messages handed to links, with their headers; not QUIC's own.",
+    ),
+    (
+        BYTES_RECEIVED,
+        "counter",
+        &[],
+        "Bytes of messages that came over links, with their headers; not QUIC's own.",
+    ),
+    (FRAMES_SENT, "counter", &[], "Messages handed to links."),
+    (FRAMES_RECEIVED, "counter", &[], "Messages that came over links."),
+    (
+        FRAMES_LOST,
+        "counter",
+        &[],
+        "Messages that waited for a link when it ended; what was on its way is not counted.",
+    ),
+    (
+        QUEUE_BYTES,
+        "gauge",
+        &[],
+        "Bytes that wait for all links together, twice a second.",
+    ),
+    (
+        ROUND_TRIP,
+        "histogram",
+        &[],
+        "Time from a ping to its answer over links; two pings a second and link.",
+    ),
 ];
 
 /// Gives every metric of this crate its help text. Call it once, after the recorder was installed.
@@ -80,6 +137,7 @@ pub fn describe() {
     for (name, kind, _, help) in TABLE {
         match *kind {
             "gauge" => describe_gauge!(*name, *help),
+            "histogram" => describe_histogram!(*name, *help),
             _ => describe_counter!(*name, *help),
         }
     }
@@ -163,5 +221,41 @@ impl Membership {
 
     pub(crate) fn lapsed(&self) {
         self.lapses.increment(1);
+    }
+}
+
+/// The handles of one transport's links, resolved when it is made.
+pub(crate) struct LinkMeters {
+    pub(crate) up: Gauge,
+    pub(crate) bytes_sent: Counter,
+    pub(crate) bytes_received: Counter,
+    pub(crate) frames_sent: Counter,
+    pub(crate) frames_received: Counter,
+    pub(crate) frames_lost: Counter,
+    pub(crate) queue_bytes: Gauge,
+    pub(crate) round_trip: Histogram,
+}
+
+impl LinkMeters {
+    pub(crate) fn resolve() -> Self {
+        Self {
+            up: gauge!(LINKS_UP),
+            bytes_sent: counter!(BYTES_SENT),
+            bytes_received: counter!(BYTES_RECEIVED),
+            frames_sent: counter!(FRAMES_SENT),
+            frames_received: counter!(FRAMES_RECEIVED),
+            frames_lost: counter!(FRAMES_LOST),
+            queue_bytes: gauge!(QUEUE_BYTES),
+            round_trip: histogram!(ROUND_TRIP),
+        }
+    }
+
+    /// Losses and failures are rare, so their handles are looked up.
+    pub(crate) fn lost(&self, reason: &'static str) {
+        counter!(LINK_LOSSES, "reason" => reason).increment(1);
+    }
+
+    pub(crate) fn not_established(&self, reason: &'static str) {
+        counter!(HANDSHAKE_FAILURES, "reason" => reason).increment(1);
     }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::id::NodeId;
 
 pub mod memory;
+pub mod quic;
 
 /// Carries payloads between nodes.
 ///
@@ -23,12 +24,26 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Hands what arrives to the sink from now on. What arrived before waits in its bounded queue. Called once.
     fn deliver_to(&self, sink: Arc<dyn Sink>);
+
+    /// Tells of links as they come and go from now on, and at once of those that are up. Called once.
+    fn observe(&self, observer: Arc<dyn Observer>);
 }
 
 /// Takes what arrives.
 pub trait Sink: Send + Sync + 'static {
     /// Called in order for each lane of each peer, on the transport's own task: it must not block.
     fn receive(&self, from: &NodeId, payload: Bytes);
+}
+
+/// Is told of the links to other nodes. For one node the calls come one after the other and by turns: up, lost, up, lost.
+/// They run on the transport's own task: they must not block, and must not call `observe`.
+pub trait Observer: Send + Sync + 'static {
+    /// From now on payloads to this node are taken, and some of it may arrive.
+    fn on_up(&self, node: &NodeId);
+
+    /// The link is gone, because the node left, died, fell silent or was replaced by its next incarnation. What was sent
+    /// over it may or may not have arrived; nothing of it arrives from now on.
+    fn on_lost(&self, node: &NodeId);
 }
 
 /// Why a message was not sent. It surely did not leave: sending it again, later or elsewhere, cannot make two of it.
@@ -71,4 +86,6 @@ impl Transport for NoPeers {
     }
 
     fn deliver_to(&self, _sink: Arc<dyn Sink>) {}
+
+    fn observe(&self, _observer: Arc<dyn Observer>) {}
 }

@@ -20,14 +20,18 @@ pub trait Wire: Sized + Send + 'static {
 #[error("malformed message from a peer: {0}")]
 pub struct Malformed(pub &'static str);
 
-/// The version of frames that this release writes, and the only one it reads.
+/// The newest version of frames that this release reads and writes. A link uses the newest that both of its nodes know.
 pub const VERSION: u8 = 1;
+
+/// The oldest version of frames that this release still reads and writes: the newest one of the release before, so that a
+/// cluster can be upgraded node by node.
+pub const OLDEST: u8 = 1;
 
 /// The largest payload of a frame: a fan-out to a full roster is some 2 MiB (100,000 ids of 16 bytes and a message).
 pub const MAX_PAYLOAD: usize = 8 << 20;
 
 /// Length and version.
-const HEADER: usize = 5;
+pub const HEADER: usize = 5;
 
 /// A stream that cannot be read on. Nothing behind the error can be trusted, so the link has to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +40,7 @@ pub enum FrameError {
     TooLarge { length: usize },
     #[error("a frame has no version")]
     Empty,
-    #[error("a frame has version {theirs}, and this node speaks {VERSION}")]
+    #[error("a frame has version {theirs}, and this node speaks {OLDEST} to {VERSION}")]
     Version { theirs: u8 },
 }
 
@@ -47,10 +51,15 @@ pub fn write_frame(out: &mut BytesMut, payload: &[u8]) -> Result<(), FrameError>
         return Err(FrameError::TooLarge { length });
     }
     out.reserve(HEADER + length);
-    out.put_u32(length as u32 + 1);
-    out.put_u8(VERSION);
+    out.put_slice(&header(VERSION, length));
     out.put_slice(payload);
     Ok(())
+}
+
+/// What stands before a payload of this length, which must be at most [`MAX_PAYLOAD`].
+pub fn header(version: u8, length: usize) -> [u8; HEADER] {
+    let [a, b, c, d] = (length as u32 + 1).to_be_bytes();
+    [a, b, c, d, version]
 }
 
 /// Takes the next payload from what was read; `None` until all of it is there. A length or version that is refused is
@@ -66,7 +75,7 @@ pub fn read_frame(read: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
     }
     match read.get(HEADER - 1) {
         None => return Ok(None),
-        Some(&VERSION) => {}
+        Some(OLDEST..=VERSION) => {}
         Some(&theirs) => return Err(FrameError::Version { theirs }),
     }
     let frame = HEADER - 1 + length;

@@ -2,7 +2,8 @@
 //!
 //! Payloads cross as framed bytes, as on a real link. Each link (one direction between two nodes) has a few lanes, each a
 //! bounded queue and a task that empties it into the receiver's sink. A full queue refuses the newest payload. A node that
-//! leaves takes its queues with it, and what waited in them is lost, as it is when a process dies.
+//! leaves takes its queues with it, and what waited in them is lost, as it is when a process dies, and so is what it had
+//! sent and was not delivered yet.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
-use super::{SendError, Sink, Transport};
+use super::{Observer, SendError, Sink, Transport};
 use crate::id::NodeId;
 use crate::wire::{FrameError, read_frame, write_frame};
 
@@ -25,6 +26,8 @@ const LANES: u64 = 4;
 #[derive(Clone)]
 pub struct Network {
     nodes: Arc<Mutex<HashMap<NodeId, Arc<Inbound>>>>,
+    /// Held while observers are told, so that each hears of the changes in their order.
+    telling: Arc<Mutex<()>>,
     capacity: usize,
 }
 
@@ -38,14 +41,15 @@ pub struct Endpoint {
 /// What is on its way to one node.
 struct Inbound {
     sink: watch::Sender<Option<Arc<dyn Sink>>>,
+    observer: Mutex<Option<Arc<dyn Observer>>>,
     runtime: Handle,
     lanes: Mutex<Lanes>,
 }
 
 #[derive(Default)]
 struct Lanes {
-    /// By sender and lane, made at the first payload.
-    queues: HashMap<(NodeId, u64), mpsc::Sender<Bytes>>,
+    /// By sender and lane, made at the first payload, with what empties them.
+    queues: HashMap<(NodeId, u64), (mpsc::Sender<Bytes>, AbortHandle)>,
     /// What empties the queues; aborted when this is dropped.
     tasks: JoinSet<()>,
     closed: bool,
@@ -56,6 +60,7 @@ impl Network {
     pub fn new(capacity: usize) -> Self {
         Self {
             nodes: Arc::default(),
+            telling: Arc::default(),
             capacity: capacity.max(1),
         }
     }
@@ -65,13 +70,19 @@ impl Network {
     pub fn join(&self, node: NodeId) -> Endpoint {
         let inbound = Arc::new(Inbound {
             sink: watch::Sender::new(None),
+            observer: Mutex::default(),
             runtime: Handle::current(),
             lanes: Mutex::default(),
         });
+        let telling = self.telling.lock();
         let replaced = self.nodes.lock().insert(node.clone(), inbound.clone());
         if let Some(old) = replaced {
-            old.close();
+            self.lose(&node, &old);
         }
+        for (_, other) in self.others(&node) {
+            other.tell(|observer| observer.on_up(&node));
+        }
+        drop(telling);
         Endpoint {
             node,
             network: self.clone(),
@@ -81,10 +92,27 @@ impl Network {
 
     /// Makes a node unreachable at once, in both directions.
     pub fn leave(&self, node: &NodeId) {
+        let _telling = self.telling.lock();
         let gone = self.nodes.lock().remove(node);
         if let Some(inbound) = gone {
-            inbound.close();
+            self.lose(node, &inbound);
         }
+    }
+
+    /// Ends what was on its way to and from a node that is not in the network any more.
+    fn lose(&self, node: &NodeId, gone: &Inbound) {
+        gone.close();
+        for (name, other) in self.others(node) {
+            other.forget(node);
+            other.tell(|observer| observer.on_lost(node));
+            gone.tell(|observer| observer.on_lost(&name));
+        }
+    }
+
+    fn others(&self, node: &NodeId) -> Vec<(NodeId, Arc<Inbound>)> {
+        let nodes = self.nodes.lock();
+        let others = nodes.iter().filter(|(name, _)| *name != node);
+        others.map(|(name, inbound)| (name.clone(), inbound.clone())).collect()
     }
 
     fn inbound(&self, node: &NodeId) -> Option<Arc<Inbound>> {
@@ -134,6 +162,16 @@ impl Transport for Endpoint {
     fn deliver_to(&self, sink: Arc<dyn Sink>) {
         self.inbound.sink.send_replace(Some(sink));
     }
+
+    fn observe(&self, observer: Arc<dyn Observer>) {
+        let _telling = self.network.telling.lock();
+        if self.is_joined() {
+            for (node, _) in self.network.others(&self.node) {
+                observer.on_up(&node);
+            }
+        }
+        *self.inbound.observer.lock() = Some(observer);
+    }
 }
 
 impl Inbound {
@@ -143,15 +181,32 @@ impl Inbound {
         if lanes.closed {
             return None;
         }
-        if let Some(queue) = lanes.queues.get(&(from.clone(), lane)) {
+        if let Some((queue, _)) = lanes.queues.get(&(from.clone(), lane)) {
             return Some(queue.clone());
         }
         let (queue, waiting) = mpsc::channel(capacity);
-        lanes.queues.insert((from.clone(), lane), queue.clone());
-        lanes
-            .tasks
-            .spawn_on(deliver(from.clone(), waiting, self.sink.subscribe()), &self.runtime);
+        let emptying = deliver(from.clone(), waiting, self.sink.subscribe());
+        let task = lanes.tasks.spawn_on(emptying, &self.runtime);
+        lanes.queues.insert((from.clone(), lane), (queue.clone(), task));
         Some(queue)
+    }
+
+    /// Drops what a node had sent.
+    fn forget(&self, from: &NodeId) {
+        self.lanes.lock().queues.retain(|(sender, _), (_, task)| {
+            let keep = sender != from;
+            if !keep {
+                task.abort();
+            }
+            keep
+        });
+    }
+
+    fn tell(&self, what: impl FnOnce(&dyn Observer)) {
+        let observer = self.observer.lock().clone();
+        if let Some(observer) = observer {
+            what(&*observer);
+        }
     }
 
     fn close(&self) {
