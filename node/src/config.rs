@@ -60,6 +60,7 @@ sections! {
     "auth" => auth: crate::accounts::Settings,
     "gateway" => gateway: crate::gateway::Settings,
     "limits" => limits: Limits,
+    "kafka" => kafka: crate::adapters::kafka::Settings,
 }
 
 impl Section for Limits {

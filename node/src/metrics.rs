@@ -118,19 +118,55 @@ pub const METRICS: &[Metric] = &[
         "node_log_commits_total",
         "group commits of the event log, each one fsync",
     ),
-    counter("node_log_records_total", "records those commits made durable"),
+    counter(
+        "node_log_records_total",
+        "records made durable: by those commits, or by Kafka",
+    ),
     counter(
         "node_log_commit_failures_total",
         "group commits that failed or whose outcome is unknown; their records were reported so",
     ),
     counter(
         "node_log_refused_total",
-        "appends refused at once because too many records waited",
+        "appends refused at once: too many records waited, or no broker answered",
     ),
     histogram("node_log_commit_records", "records one group commit found waiting"),
     histogram(
         "node_log_commit_seconds",
         "time of one group commit, its fsync included",
+    ),
+    // The event log on Kafka.
+    gauge(
+        "node_kafka_away",
+        "1 while no Kafka broker answers and appends are refused for it, else 0",
+    ),
+    histogram(
+        "node_kafka_append_seconds",
+        "time from an append to the report that all in-sync replicas have it; appends that failed are not counted",
+    ),
+    counter(
+        "node_kafka_unknown_total",
+        "appends whose outcome was unknown when their time was over; their senders were told to retry",
+    ),
+    counter(
+        "node_kafka_late_total",
+        "appends settled after they had been reported as unknown",
+    ),
+    counter(
+        "node_kafka_grew_total",
+        "times a shard was found to hold records that this node is not known to have written",
+    ),
+    counter(
+        "node_kafka_records_read_total",
+        "records read back from Kafka: at a take-over, and what others wrote",
+    ),
+    counter(
+        "node_kafka_commits_total",
+        "commits of stored positions to the consumer group",
+    ),
+    counter(
+        "node_kafka_producers_replaced_total",
+        "producers that failed for good and were replaced",
     ),
     // The store.
     counter("node_store_commits_total", "group commits of the store, each one fsync"),

@@ -26,10 +26,12 @@ const ZERO_ALLOWED: [&str; 5] = [
 pub fn problems(loaded: &Loaded) -> Vec<String> {
     let rules = musts(&loaded.config.process, &loaded.config.limits);
     let auth = loaded.config.auth.check().err();
+    let kafka = loaded.config.kafka.check().err();
     broken(rules, loaded)
         .chain(zeros(loaded))
         .chain(filter(loaded))
         .chain(auth)
+        .chain(kafka)
         .collect()
 }
 
