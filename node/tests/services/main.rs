@@ -9,3 +9,4 @@
 mod support;
 
 mod instances;
+mod s3;
