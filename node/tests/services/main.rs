@@ -9,4 +9,5 @@
 mod support;
 
 mod instances;
+mod kafka;
 mod s3;
