@@ -30,6 +30,8 @@ pub struct Router<M>(Arc<Inner<M>>);
 
 struct Inner<M> {
     own: NodeId,
+    /// A cluster by itself, for good.
+    alone: bool,
     /// A bit for each shard: whether it is this node's. Follows `table` shard by shard, so that a reader may see a table
     /// change halfway; each single shard is right or was a moment ago.
     local: Box<[AtomicU64]>,
@@ -48,9 +50,14 @@ impl<M> Clone for Router<M> {
 impl<M: Wire> Router<M> {
     /// A router of the node `own`. It takes no message before `serve`.
     pub fn new(own: NodeId, table: Table, transport: Arc<dyn Transport>) -> Self {
+        Self::made(own, false, table, transport)
+    }
+
+    fn made(own: NodeId, alone: bool, table: Table, transport: Arc<dyn Transport>) -> Self {
         let words = usize::from(table.placement.shards()).div_ceil(64);
         let router = Self(Arc::new(Inner {
             own,
+            alone,
             local: (0..words).map(|_| AtomicU64::new(0)).collect(),
             table: RwLock::new(Arc::new(table)),
             handler: OnceLock::new(),
@@ -64,7 +71,7 @@ impl<M: Wire> Router<M> {
     /// A router of a node that is a cluster by itself.
     pub fn alone(own: NodeId, shards: u16) -> Result<Self, Impossible> {
         let table = Table::of(&View::alone(own.clone()), shards)?;
-        Ok(Self::new(own, table, Arc::new(NoPeers)))
+        Ok(Self::made(own, true, table, Arc::new(NoPeers)))
     }
 
     /// Delivers to this handler from now on, what peers sent included. The first call counts. The router keeps the handler
@@ -89,6 +96,11 @@ impl<M: Wire> Router<M> {
     /// This node.
     pub fn own(&self) -> &NodeId {
         &self.0.own
+    }
+
+    /// Whether this node is a cluster by itself and always will be: its table never changes.
+    pub fn is_alone(&self) -> bool {
+        self.0.alone
     }
 
     /// The current table.
@@ -125,7 +137,41 @@ impl<M: Wire> Router<M> {
         if *node == self.0.own {
             return self.0.handle(&self.0.own, message);
         }
-        let sent = self.0.transport.send(node, lane, message.encode());
+        self.send_encoded(node, lane, message.encode())
+    }
+
+    /// Sends the same to several nodes, as [`send_to_node`](Self::send_to_node) would, encoded once for all of them. Answers
+    /// which did not get it, and why.
+    pub fn send_to_all<'n>(
+        &self,
+        nodes: impl IntoIterator<Item = &'n NodeId>,
+        lane: u64,
+        message: M,
+    ) -> Vec<(&'n NodeId, SendError)> {
+        let mut here = None;
+        let mut encoded: Option<Bytes> = None;
+        let mut refused = Vec::new();
+        for node in nodes {
+            if *node == self.0.own {
+                here = Some(node);
+                continue;
+            }
+            let bytes = encoded.get_or_insert_with(|| message.encode()).clone();
+            if let Err(error) = self.send_encoded(node, lane, bytes) {
+                refused.push((node, error));
+            }
+        }
+        if let Some(own) = here
+            && let Err(error) = self.0.handle(&self.0.own, message)
+        {
+            refused.push((own, error));
+        }
+        refused
+    }
+
+    /// Sends an encoded message to another node, in order with everything else sent to it on that lane from here.
+    pub fn send_encoded(&self, node: &NodeId, lane: u64, bytes: Bytes) -> Result<(), SendError> {
+        let sent = self.0.transport.send(node, lane, bytes);
         match &sent {
             Ok(()) => self.0.counters.sent.increment(1),
             Err(error) => self.0.counters.refused(error),
