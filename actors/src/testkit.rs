@@ -6,3 +6,4 @@ pub mod chats;
 pub mod directory;
 pub mod files;
 pub mod log;
+pub mod memory;
