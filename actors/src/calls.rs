@@ -51,11 +51,14 @@ impl Hub {
             Ok(Ok(reply)) => reply,
             _ => {
                 self.calls.waiting.lock().remove(&call);
-                Err(Problem::new(
-                    ErrorCode::Timeout,
-                    "no answer in time; the outcome is unknown, retry with the same id",
-                ))
+                Err(no_answer())
             }
         }
     }
+}
+
+/// No answer came in time: a client asks again, with the same id.
+pub fn no_answer() -> Problem {
+    let detail = "no answer in time; the outcome is unknown, retry with the same id";
+    Problem::new(ErrorCode::Timeout, detail)
 }

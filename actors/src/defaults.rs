@@ -43,3 +43,31 @@ pub const SYNC_PAGE: usize = 100;
 pub const NAMES_KEPT: usize = 100_000;
 /// Records read from the log at once when it is replayed.
 pub const REPLAY_RECORDS: usize = 4_096;
+/// Commands that wait for a shard to open, at most: some seconds of its work.
+pub const EARLY_COMMANDS: usize = 20_000;
+/// Questions to other nodes that may wait for their answers at once; beyond it they are answered `unavailable`.
+pub const OUTSTANDING: usize = 200_000;
+/// How often what waits for another node, or for a shard to open, is looked at again.
+pub const OUTSTANDING_INTERVAL: Duration = Duration::from_millis(50);
+/// A question to a node that by now owns the shard no more is asked again after this, answer or not.
+pub const ANSWER_PATIENCE: Duration = Duration::from_millis(1_000);
+/// How long a new owner waits for the old one to hand over. Safety does not rest on it: the log orders two owners.
+pub const HAND_OVER_WAIT: Duration = Duration::from_millis(1_500);
+/// How long a socket waits for its session while that moves.
+pub const ATTACH_WAIT: Duration = Duration::from_secs(10);
+/// How often the sockets that wait for their session are looked at.
+pub const BERTH_INTERVAL: Duration = Duration::from_millis(100);
+/// A socket that waits for an answer to its attachment asks again after this.
+pub const BERTH_PATIENCE: Duration = Duration::from_millis(3_000);
+/// Frames of a client that wait while its session moves.
+pub const BERTH_FRAMES: usize = 512;
+/// How long a session that does not know a conversation whose roster it is in is left to learn of it.
+pub const SUSPICION: Duration = Duration::from_millis(1_000);
+/// How long a session that is loaded waits for the heads that other nodes know.
+pub const HEADS_WAIT: Duration = Duration::from_millis(1_000);
+/// How often a node says that it lives to those it holds sockets or sessions of.
+pub const BEAT_INTERVAL: Duration = Duration::from_millis(1_000);
+/// How often a shard that closes looks whether all its appends are read back.
+pub const CLOSE_POLL: Duration = Duration::from_millis(2);
+/// How long a shard that closes waits for its appends to be reported and for the store.
+pub const CLOSE_WAIT: Duration = Duration::from_millis(3_000);

@@ -9,11 +9,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rookery_cluster::id::NodeId;
 
 use crate::frames::Frames;
 use crate::hub::Hub;
 use crate::id::{ConversationId, UserId};
-use crate::interchange::Delivery;
+use crate::interchange::{Delivery, Peer};
 use crate::outlet::{Pushed, Urgency};
 use crate::ports::chats::Membership;
 use crate::session::actor::Msg;
@@ -95,14 +96,22 @@ impl Rosters {
 
 impl Hub {
     /// Carries a delivery out on this node.
-    pub fn deliver(self: &Arc<Self>, conversation: ConversationId, delivery: Delivery) {
+    pub fn deliver_from(self: &Arc<Self>, from: &NodeId, conversation: ConversationId, delivery: Delivery) {
         match delivery {
+            // The conversation's owner takes this node for one that knows the roster; it may have been restarted since.
+            Delivery::Batch(_) if *from != self.node && self.rosters.get(conversation).is_none() => {
+                let lane = u64::from(self.shard(conversation.as_bytes()).id.0);
+                self.router
+                    .send_to_node(from, lane, Peer::WantRoster(conversation))
+                    .ok();
+            }
             Delivery::Batch(batch) => self.walk(&batch),
             Delivery::Ephemeral(frames, except) => self.pass(conversation, &frames, except),
             Delivery::Roster(members) => self.gather(conversation, &members),
             Delivery::Enter(memberships) => self.enter(conversation, &memberships),
             Delivery::Leave(users) => self.leave(conversation, &users),
             Delivery::Left(users) => self.left(conversation, &users),
+            Delivery::Head(head) => self.raise(conversation, head),
             Delivery::Cool => drop(self.rosters.part(conversation).lock().remove(&conversation)),
         }
     }
@@ -124,12 +133,29 @@ impl Hub {
         let roster = roster.lock();
         for cell in &roster.present {
             let mut state = cell.state();
-            if state.deliver(batch) == Delivered::NeedsReplay {
-                behind.push((Arc::clone(cell), state.lagging()));
+            match state.deliver(batch) {
+                Delivered::Done => {}
+                Delivered::NeedsReplay => behind.push((Arc::clone(cell), state.lagging())),
+                Delivered::Unknown => self.suspect(Arc::clone(cell), batch.conversation),
             }
         }
         self.metrics.deliveries.increment(roster.present.len() as u64);
         drop(roster);
+        self.replay_all(behind);
+    }
+
+    /// Everything up to a seq exists: who has not got it lacks it.
+    fn raise(self: &Arc<Self>, conversation: ConversationId, head: u64) {
+        let Some(roster) = self.rosters.get(conversation) else {
+            return;
+        };
+        let mut behind = Vec::new();
+        for cell in &roster.lock().present {
+            let mut state = cell.state();
+            if state.raise(conversation, head) == Delivered::NeedsReplay {
+                behind.push((Arc::clone(cell), state.lagging()));
+            }
+        }
         self.replay_all(behind);
     }
 

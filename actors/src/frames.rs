@@ -72,6 +72,11 @@ impl Frames {
         }
     }
 
+    /// Whether these are the very same frames, in the same place.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared) && (self.from, self.to) == (other.from, other.to)
+    }
+
     /// How many frames these are.
     pub fn len(&self) -> usize {
         (self.to - self.from) as usize

@@ -1,6 +1,7 @@
 //! The actors of one node together: the ports they work on, the tables that find them, and the ways between them.
 
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
 use rookery_cluster::id::{NodeId, ShardId};
 use rookery_cluster::router::{Handler, Router};
@@ -14,11 +15,14 @@ use crate::conversation::table::Conversations;
 use crate::defaults;
 use crate::delivery::Rosters;
 use crate::frames::Frames;
+use crate::handover::Handover;
+use crate::heads::Checks;
 use crate::id::{ConversationId, UserId};
-use crate::interchange::{Answer, Ask, Origin, Peer, Reply};
+use crate::interchange::{Answer, Ask, Forwarded, Origin, Peer, Question, Reply};
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::outlet::Urgency;
+use crate::outstanding::{self, Outstanding};
 use crate::ports::PortError;
 use crate::ports::accounts::AccountStore;
 use crate::ports::chats::ChatStore;
@@ -29,8 +33,12 @@ use crate::projector::{self, Projector};
 use crate::protocol::{ErrorCode, Limits, Problem, ServerFrame};
 use crate::recovery::Orphans;
 use crate::session::cursors::{self, Cursors};
+use crate::session::remote::berth::Berths;
+use crate::session::remote::ends::Ends;
+use crate::session::remote::post::Posts;
 use crate::session::table::Sessions;
 use crate::session::{Loader, run_loader};
+use crate::shard::life::{Parked, Phase};
 use crate::shard::{Courier, Shard};
 use crate::supervisor::Supervisor;
 use crate::time::Timestamp;
@@ -64,6 +72,12 @@ pub struct Hub {
     pub presence: Presence,
     pub names: Names,
     pub orphans: Orphans,
+    pub outstanding: Outstanding,
+    pub handover: Handover,
+    pub ends: Ends,
+    pub berths: Berths,
+    pub posts: Posts,
+    pub checks: Checks,
     pub metrics: Metrics,
     /// The `sync` of one who missed nothing.
     pub nothing_missed: Frames,
@@ -71,16 +85,15 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Starts the actors: reads back what the log has beyond the store, then serves.
+    /// Starts the actors. A node alone reads back what the log has beyond the store, then serves; one of a cluster serves
+    /// what tables give it.
     pub async fn start(router: Router<Peer>, ports: Ports, limits: Arc<Limits>) -> Result<Arc<Self>, PortError> {
-        let ends = ports.log.ends().await?;
-        let committed = ports.log.committed().await?;
         let own = Arc::new(OnceLock::new());
-        let mut shards = Vec::with_capacity(ends.len());
-        for (number, committed) in committed.into_iter().enumerate() {
+        let mut shards = Vec::with_capacity(usize::from(ports.log.shards()));
+        for number in 0..ports.log.shards() {
             let supervisor = Supervisor::start(Arc::clone(&own)).await;
             let supervisor = supervisor.map_err(|error| PortError::Broken(format!("start a supervisor: {error}")))?;
-            shards.push(Shard::new(ShardId(number as u16), committed, supervisor));
+            shards.push(Shard::new(ShardId(number), supervisor));
         }
         let (loader, wanted) = Loader::new();
         let core = Arc::new(Self {
@@ -103,6 +116,12 @@ impl Hub {
             presence: Presence::default(),
             names: Names::default(),
             orphans: Orphans::default(),
+            outstanding: Outstanding::default(),
+            handover: Handover::default(),
+            ends: Ends::default(),
+            berths: Berths::default(),
+            posts: Posts::default(),
+            checks: Checks::default(),
             metrics: Metrics::default(),
             nothing_missed: Frames::one(ServerFrame::Sync {
                 conversations: Vec::new(),
@@ -120,10 +139,11 @@ impl Hub {
             tokio::spawn(run_loader(Arc::downgrade(&core), wanted)),
             tokio::spawn(cursors::run(Arc::downgrade(&core))),
             tokio::spawn(sweep(Arc::downgrade(&core))),
+            tokio::spawn(outstanding::run(Arc::downgrade(&core))),
         ];
         core.tasks.set(tasks).ok();
-        for (shard, end) in core.shards.iter().zip(ends) {
-            shard.recover(&core, end).await?;
+        if core.router.is_alone() {
+            core.open_all().await?;
         }
         Ok(core)
     }
@@ -135,54 +155,109 @@ impl Hub {
 
     /// Asks a conversation's owner; the answer goes to the ask's origin.
     pub fn ask(self: &Arc<Self>, ask: Ask) {
-        let shard = self.shard(ask.conversation.as_bytes()).id;
-        let origin = ask.origin.clone();
-        if let Err(error) = self.router.send_to_shard(shard, Peer::Ask(Box::new(ask))) {
-            self.answer(
-                origin,
-                Err(Problem::unavailable(format!("the conversation's node: {error}"))),
-            );
+        if self.router.is_local(self.shard(ask.conversation.as_bytes()).id) {
+            self.asked(Box::new(ask));
+        } else {
+            self.forward(ask);
         }
     }
 
     /// Sends to a node, in order with everything else about that conversation. What is lost on a broken link is replayed: the
-    /// next batch shows the hole.
+    /// next batch shows the hole, or the node is told that it missed something.
     pub fn send(&self, node: &NodeId, conversation: ConversationId, peer: Peer) {
         let lane = u64::from(self.shard(conversation.as_bytes()).id.0);
         if let Err(error) = self.router.send_to_node(node, lane, peer) {
             tracing::debug!(%node, %error, "a delivery to a node is lost");
+            self.checks.missed(node, conversation);
+        }
+    }
+
+    /// Sends the same to several nodes, as [`send`](Self::send) would.
+    pub fn send_to_all(&self, nodes: &[NodeId], conversation: ConversationId, peer: Peer) {
+        let lane = u64::from(self.shard(conversation.as_bytes()).id.0);
+        for (node, error) in self.router.send_to_all(nodes, lane, peer) {
+            tracing::debug!(%node, %error, "a delivery to a node is lost");
+            self.checks.missed(node, conversation);
         }
     }
 
     /// The node that owns a user's session.
     pub fn node_of(&self, user: UserId) -> NodeId {
-        self.router.owner(self.shard(user.as_bytes()).id)
+        self.node_of_shard(user.as_bytes())
+    }
+
+    /// The node that owns an id.
+    pub fn node_of_shard(&self, id: &[u8; 16]) -> NodeId {
+        self.router.owner(self.shard(id).id)
     }
 
     /// Sends an answer to the node of whoever asked.
-    pub fn send_to_origin(&self, answer: Answer) {
-        let (Origin::Socket { node, .. } | Origin::Call { node, .. }) = &answer.to else {
-            return;
-        };
-        if *node == self.node {
-            return self.answered(answer);
-        }
-        let (node, lane) = (node.clone(), 0);
-        if let Err(error) = self.router.send_to_node(&node, lane, Peer::Answer(Box::new(answer))) {
-            tracing::debug!(%node, %error, "an answer to a node is lost");
+    pub fn send_to_origin(self: &Arc<Self>, answer: Answer) {
+        match &answer.to {
+            Origin::Node { node, .. } => {
+                let node = node.clone();
+                self.answer_node(&node, answer);
+            }
+            _ => self.answered(answer),
         }
     }
 
-    fn receive(self: &Arc<Self>, peer: Peer) {
+    fn receive(self: &Arc<Self>, from: &NodeId, peer: Peer) {
         match peer {
-            Peer::Ask(ask) => self.asked(ask),
+            Peer::Forward(forwarded) => self.forwarded_here(*forwarded),
             Peer::Answer(answer) => self.answered(*answer),
-            Peer::Deliver(conversation, delivery) => self.deliver(conversation, delivery),
+            Peer::Deliver(conversation, delivery) => self.deliver_from(from, conversation, delivery),
             Peer::Notify(users, frames) => self.notify(&users, &frames),
+            Peer::Place(placing) => self.placing(from, placing),
+            Peer::Bag(bag) => self.unpack(from, bag),
+            Peer::Heads(heads) => self.heads(from, heads),
+            Peer::WantRoster(conversation) => self.conversations.tell_hot(conversation, Msg::Roster(from.clone())),
+            Peer::Presence(whereabouts) => self.whereabouts(from, &whereabouts),
+            Peer::Renamed(user) => self.names.forget(user),
         }
     }
 
-    fn asked(self: &Arc<Self>, ask: Box<Ask>) {
+    pub(crate) fn asked(self: &Arc<Self>, ask: Box<Ask>) {
+        let shard = self.shard(ask.conversation.as_bytes());
+        if shard.life.is_open() {
+            self.asked_open(ask);
+        } else if self.router.is_local(shard.id) {
+            self.park(shard, ask, defaults::CALL_DEADLINE);
+        } else {
+            self.bounce(*ask, false);
+        }
+    }
+
+    /// Another node asks. Where its table is the newer one, this node may not know yet what it owns.
+    fn forwarded_here(self: &Arc<Self>, forwarded: Forwarded) {
+        let Forwarded { ask, epoch, within_ms } = forwarded;
+        let shard = self.shard(ask.conversation.as_bytes());
+        if shard.life.is_open() {
+            self.asked_open(Box::new(ask));
+        } else if self.router.is_local(shard.id) || epoch > self.router.table().epoch {
+            self.park(shard, Box::new(ask), Duration::from_millis(within_ms.into()));
+        } else {
+            self.bounce(ask, false);
+        }
+    }
+
+    /// Keeps a command until its shard is open.
+    fn park(self: &Arc<Self>, shard: &Shard, ask: Box<Ask>, within: Duration) {
+        match shard.life.park(ask, Instant::now() + within) {
+            Parked::Kept => {}
+            Parked::Open(ask) => self.asked_open(ask),
+            Parked::Full(ask) => self.answer(
+                ask.origin,
+                Err(Problem::unavailable("too much waits for a moving shard")),
+            ),
+        }
+    }
+
+    /// A command whose shard is served here.
+    pub(crate) fn asked_open(self: &Arc<Self>, ask: Box<Ask>) {
+        if let Question::User(_) = &ask.question {
+            return self.asked_of_user(*ask);
+        }
         let conversation = ask.conversation;
         if self.conversations.waiting(conversation) >= defaults::MAILBOX {
             return self.answer(ask.origin, Err(Problem::unavailable("the conversation is overloaded")));
@@ -190,9 +265,10 @@ impl Hub {
         self.conversations.tell(self, conversation, Msg::Ask(ask));
     }
 
-    fn answered(&self, Answer { to, reply }: Answer) {
+    pub(crate) fn answered(self: &Arc<Self>, Answer { to, reply }: Answer) {
         match to {
             Origin::Nobody => {}
+            Origin::Node { ticket, .. } => self.relayed(ticket, reply),
             Origin::Call { call, .. } => self.calls.answered(call, reply),
             Origin::Socket {
                 user,
@@ -201,15 +277,21 @@ impl Hub {
                 send,
                 ..
             } => {
-                let Some(cell) = self.sessions.get(user) else { return };
+                let cell = self.sessions.get(user);
                 if send {
-                    cell.finish_send(matches!(&reply, Err(problem) if problem.code == ErrorCode::Timeout));
+                    if let Some(cell) = &cell {
+                        cell.finish_send(matches!(&reply, Err(problem) if problem.code == ErrorCode::Timeout));
+                    }
                     self.metrics.sent.increment(u64::from(reply.is_ok()));
                 }
-                let frame = Frames::one(answer_frame(request, reply));
-                if let Some(attached) = cell.state().connection(connection) {
-                    attached.outlet.push(&frame, Urgency::Answer);
+                let frame = answer_frame(request, reply);
+                if let Some(cell) = &cell
+                    && let Some(attached) = cell.state().connection(connection)
+                {
+                    attached.outlet.push(&Frames::one(frame), Urgency::Answer);
+                    return;
                 }
+                self.answer_departed(connection, frame);
             }
         }
     }
@@ -221,6 +303,27 @@ impl Hub {
             Ok(false) => Problem::not_found("conversation"),
             Err(error) => error.into(),
         }
+    }
+
+    /// Opens every shard: there is no other node.
+    async fn open_all(self: &Arc<Self>) -> Result<(), PortError> {
+        let ends = self.log.ends().await?;
+        let committed = self.log.committed().await?;
+        for ((shard, end), committed) in self.shards.iter().zip(ends).zip(committed) {
+            shard.life.step(&[Phase::Closed], Phase::Opening);
+            shard.begin(committed);
+            shard.recover(self, end).await?;
+            self.serve(shard.id);
+        }
+        Ok(())
+    }
+
+    /// A node is gone, or the link to it broke: what was on its way between it and this one is lost.
+    pub fn peer_lost(self: &Arc<Self>, node: &NodeId) {
+        self.handover_lost(node);
+        self.link_broken(node);
+        self.check_owned_by(node);
+        self.ask_again(node);
     }
 
     /// Stores everything that waits, then stops the background tasks.
@@ -241,9 +344,9 @@ impl Hub {
 struct Inbox(Weak<Hub>);
 
 impl Handler<Peer> for Inbox {
-    fn handle(&self, _: &NodeId, message: Peer) {
+    fn handle(&self, from: &NodeId, message: Peer) {
         if let Some(core) = self.0.upgrade() {
-            core.receive(message);
+            core.receive(from, message);
         }
     }
 }

@@ -95,9 +95,17 @@ impl ConversationId {
     }
 }
 
-/// One live socket, unique in its node's life.
+/// One live socket of the cluster.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    /// Where a process begins to count: far from wherever any other does, so that the sockets of all nodes have ids of their
+    /// own.
+    pub fn first() -> Self {
+        Self(Uuid::now_v7().as_u64_pair().1 >> 1)
+    }
+}
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,21 +1,26 @@
-//! What nodes say to each other: questions to a conversation's owner, answers to whoever asked, and deliveries to the nodes
-//! that own members' sessions. On one node the same messages are handed over by value.
+//! What nodes say to each other: questions to a conversation's owner, answers to whoever asked, deliveries to the nodes
+//! that own members' sessions, and who has which shard. On one node the same messages are handed over by value.
+
+pub mod parcel;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rookery_cluster::id::NodeId;
+use rookery_cluster::id::{NodeId, ShardId};
+use rookery_cluster::membership::Epoch;
 use rookery_cluster::wire::{Malformed, Wire};
 use serde::{Deserialize, Serialize};
 
+use self::parcel::Bag;
 use crate::conversation::command::Command;
 use crate::conversation::state::Outcome;
 use crate::frames::Frames;
-use crate::id::{ConnectionId, ConversationId, FileId, UserId};
+use crate::heads::Heads;
+use crate::id::{ConnectionId, ConversationId, DeviceId, FileId, LoginId, UserId};
 use crate::ports::chats::{Entry, Member, Membership, Span, StoredUpdate};
-use crate::protocol::Problem;
 use crate::protocol::codec::read_msgpack;
 use crate::protocol::view::Kind;
+use crate::protocol::{CloseCode, Problem};
 use crate::session::batch::Batch;
 use crate::time::Timestamp;
 
@@ -23,13 +28,56 @@ use crate::time::Timestamp;
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub enum Peer {
     /// To the owner of a conversation.
-    Ask(Box<Ask>),
+    Forward(Box<Forwarded>),
     /// To the node of the asker.
     Answer(Box<Answer>),
     /// To the nodes of a conversation's members.
     Deliver(ConversationId, Delivery),
     /// To the nodes of these users: one frame each, whatever conversation.
     Notify(Vec<UserId>, Frames),
+    /// Between nodes that hand shards over.
+    Place(Placing),
+    /// Between the node of a socket and that of its session.
+    Bag(Bag),
+    /// Between the nodes of conversations and those of sessions.
+    Heads(Heads),
+    /// To the owner of a conversation: its roster is not known here.
+    WantRoster(ConversationId),
+    /// To the nodes whose connections watch a user: that user came or went.
+    Presence(Box<Whereabouts>),
+    /// To everybody: a user's name changed.
+    Renamed(UserId),
+}
+
+/// How a user is, for those who share a conversation with that user.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Whereabouts {
+    pub user: UserId,
+    pub online: bool,
+    pub at: Timestamp,
+    /// The user's conversations.
+    pub conversations: Vec<ConversationId>,
+}
+
+/// What nodes say of the shards they hand over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Placing {
+    /// The sender goes by the table of this epoch from now on.
+    Installed(Epoch),
+    /// By the table of this epoch these shards are the sender's: it waits to hear that they are closed.
+    Release(Epoch, Vec<ShardId>),
+    /// As of this epoch the sender has these shards no more.
+    Closed(Epoch, Vec<ShardId>),
+}
+
+/// An ask of another node's.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Forwarded {
+    pub ask: Ask,
+    /// By which table the sender took the receiver for the owner.
+    pub epoch: Epoch,
+    /// How long the sender still waits.
+    pub within_ms: u32,
 }
 
 /// MessagePack maps with named fields, so that a later version can add some.
@@ -60,12 +108,14 @@ pub enum Delivery {
     Leave(Vec<UserId>),
     /// The store knows by now that these left: one may load a session of theirs again.
     Left(Vec<UserId>),
+    /// Everything up to here exists.
+    Head(u64),
     /// The conversation is idle: forget its roster.
     Cool,
 }
 
 /// A question or a command for a conversation.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ask {
     pub conversation: ConversationId,
     pub origin: Origin,
@@ -85,6 +135,12 @@ pub enum Origin {
     },
     /// A task on a node.
     Call { node: NodeId, call: u64 },
+    /// Another node, which keeps who it is under this number; `connection` is the socket a send came from.
+    Node {
+        node: NodeId,
+        ticket: u64,
+        connection: Option<ConnectionId>,
+    },
     /// Nobody.
     Nobody,
 }
@@ -94,13 +150,14 @@ impl Origin {
     pub fn connection(&self) -> Option<ConnectionId> {
         match self {
             Self::Socket { connection, .. } => Some(*connection),
+            Self::Node { connection, .. } => *connection,
             _ => None,
         }
     }
 }
 
 /// What is asked of a conversation's owner.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Question {
     /// A change; `repeat` says that the client may have sent it before, so that even old messages are searched for its id.
     Do { command: Command, repeat: bool },
@@ -126,6 +183,30 @@ pub enum Question {
     Receipt { user: UserId, delivered: u64, read: u64 },
     /// Somebody writes.
     Typing { user: UserId },
+    /// About a user rather than a conversation: asked of the owner of that user's session, whose id stands in for the
+    /// conversation's.
+    User(UserQuestion),
+}
+
+/// What is asked of the owner of a user's session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum UserQuestion {
+    /// Move the read cursor.
+    Read { conversation: ConversationId, seq: u64 },
+    /// The conversations and how far the user has got in each, as far as the session is in memory.
+    Standings,
+    /// Close the sockets of one login, or of every login but one.
+    CloseLogins {
+        only: Option<LoginId>,
+        except: Option<LoginId>,
+        code: CloseCode,
+    },
+    /// Close the sockets of a device and forget its cursors.
+    ForgetDevice { device: DeviceId, code: CloseCode },
+    /// Give a device to another login.
+    RebindDevice { device: DeviceId, login: LoginId },
+    /// Say whether the user is online, and tell this node of changes from now on, or no more.
+    Watch { node: NodeId, on: bool },
 }
 
 /// An answer on its way to the asker.
@@ -146,9 +227,28 @@ pub enum Reply {
     Repeated {
         seq: Option<u64>,
     },
+    /// The one who was asked does not own the conversation, as of this epoch. `appended` says that the command may stand in
+    /// the log nevertheless.
+    NotOwner {
+        epoch: Epoch,
+        appended: bool,
+    },
     Entries(Slice),
     Summary(Summary),
     Members(Box<Members>),
+    /// What was asked of a user's session was done; false when the user is no member.
+    Noted(bool),
+    Standings(Vec<Progress>),
+    Online(bool),
+}
+
+/// How far a user has got in a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    pub conversation: ConversationId,
+    pub active_at: Timestamp,
+    pub read: u64,
+    pub delivered: u64,
 }
 
 /// Entries as far as they are in memory; what is older is read from the store by the asker, who folds `folds` in.

@@ -26,6 +26,10 @@ mod delivery;
 #[cfg(feature = "runtime")]
 pub mod frames;
 #[cfg(feature = "runtime")]
+mod handover;
+#[cfg(feature = "runtime")]
+pub mod heads;
+#[cfg(feature = "runtime")]
 mod hub;
 #[cfg(feature = "runtime")]
 pub mod interchange;
@@ -35,6 +39,8 @@ pub mod metrics;
 mod names;
 #[cfg(feature = "runtime")]
 pub mod outlet;
+#[cfg(feature = "runtime")]
+mod outstanding;
 #[cfg(feature = "runtime")]
 mod presence;
 #[cfg(feature = "runtime")]

@@ -1,9 +1,10 @@
-//! A shard of this node: what was appended and not read back yet, what was read back and not stored yet, and the supervisor
+//! A shard as this node sees it: whether it is served here ([`life`]), what was appended and not read back yet, what was read back and not stored yet, and the supervisor
 //! of everything that is active in it.
 //!
 //! Read-back is usually free: a report of an own append that names exactly the next offset is applied from memory. Only a
 //! hole (another writer's record, an append of unknown outcome) is filled by reading the log.
 
+pub mod life;
 mod readback;
 mod watermark;
 
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rookery_cluster::id::ShardId;
 
+use self::life::{Life, Phase};
 use self::readback::Readback as Order;
 use self::watermark::Watermark;
 use crate::conversation::actor::{Body, Msg, Readback};
@@ -31,6 +33,7 @@ use crate::supervisor::Supervisor;
 pub struct Shard {
     pub id: ShardId,
     pub supervisor: Supervisor,
+    pub life: Life,
     inner: Mutex<Inner>,
     watermark: Mutex<Watermark>,
 }
@@ -41,8 +44,16 @@ struct Inner {
     next_token: u64,
     /// An append of unknown outcome may stand in the log.
     doubtful: bool,
+    /// Records of others stand in the log up to here, at least.
+    grown: Offset,
     /// A task is reading the log already.
     filling: bool,
+    /// Appends are taken.
+    taking: bool,
+    /// Records are read back.
+    reading: bool,
+    /// Counts the times the shard was opened: what an earlier time left behind does nothing any more.
+    life: u64,
 }
 
 struct Pending {
@@ -67,38 +78,103 @@ impl Reports for Courier {
             core.shards[usize::from(shard.0)].reported(&core, reports);
         }
     }
+
+    fn grew(&self, shard: ShardId, end: Offset) {
+        if let Some(core) = self.core.upgrade() {
+            core.shards[usize::from(shard.0)].grew(&core, end);
+        }
+    }
 }
 
 impl Inner {
+    fn is_short_of(&self, end: Offset) -> bool {
+        self.reading && self.order.next() < end
+    }
+
     /// Whether records have to be read from the log. One of unknown outcome is looked for when no own append is under way:
-    /// a report to come would show it as a hole.
+    /// a report to come would show it as a hole. So are those of other writers.
     fn wants_reading(&self) -> bool {
-        self.order.hole().is_some() || (self.doubtful && self.pending.is_empty())
+        let unseen = self.doubtful || self.grown > self.order.next();
+        self.reading && (self.order.hole().is_some() || (unseen && self.pending.is_empty()))
     }
 }
 
 impl Shard {
-    pub fn new(id: ShardId, committed: Offset, supervisor: Supervisor) -> Self {
+    /// A shard that is not served yet.
+    pub fn new(id: ShardId, supervisor: Supervisor) -> Self {
         let inner = Inner {
-            order: Order::new(committed),
+            order: Order::new(0),
             pending: HashMap::new(),
             next_token: 0,
             doubtful: false,
+            grown: 0,
             filling: false,
+            taking: false,
+            reading: false,
+            life: 0,
         };
         Self {
             id,
             supervisor,
+            life: Life::default(),
             inner: Mutex::new(inner),
-            watermark: Mutex::new(Watermark::new(committed)),
+            watermark: Mutex::new(Watermark::new(0)),
         }
     }
 
-    /// Appends a record; it comes back to its conversation when it is durable.
-    pub fn append(&self, core: &Hub, record: Record, origin: Origin) {
+    /// Starts anew where the store has everything below `committed`; false when the shard was lost meanwhile.
+    pub fn begin(&self, committed: Offset) -> bool {
+        let mut inner = self.inner.lock();
+        if self.life.phase() != Phase::Opening {
+            return false;
+        }
+        let life = inner.life + 1;
+        *inner = Inner {
+            order: Order::new(committed),
+            pending: HashMap::new(),
+            next_token: inner.next_token,
+            doubtful: false,
+            grown: 0,
+            filling: false,
+            taking: true,
+            reading: true,
+            life,
+        };
+        *self.watermark.lock() = Watermark::new(committed);
+        true
+    }
+
+    /// Takes no more appends; what is under way is still reported.
+    pub fn stop_appends(&self) {
+        self.inner.lock().taking = false;
+    }
+
+    /// Whether everything that was appended here is read back.
+    pub fn is_settled(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.pending.is_empty() && !inner.filling && !inner.wants_reading()
+    }
+
+    /// Ends this life of the shard. Answers who waits for what may or may not stand in the log.
+    pub fn end(&self) -> Vec<(Box<Record>, Origin)> {
+        let mut inner = self.inner.lock();
+        inner.filling = false;
+        inner.taking = false;
+        inner.reading = false;
+        inner.life += 1;
+        let pending = std::mem::take(&mut inner.pending);
+        pending.into_values().map(|it| (it.record, it.origin)).collect()
+    }
+
+    /// Appends a record; it comes back to its conversation when it is durable. Given back, with who waits for it, when the
+    /// shard takes none any more.
+    pub fn append(&self, core: &Hub, record: Record, origin: Origin) -> Result<(), Box<(Record, Origin)>> {
         let payload = record.encode();
         let token = {
             let mut inner = self.inner.lock();
+            if !inner.taking {
+                return Err(Box::new((record, origin)));
+            }
             inner.next_token += 1;
             let token = inner.next_token;
             inner.pending.insert(
@@ -111,6 +187,7 @@ impl Shard {
             token
         };
         core.log.append(self.id, payload, token);
+        Ok(())
     }
 
     fn reported(&self, core: &Arc<Hub>, reports: Vec<Report>) {
@@ -137,13 +214,24 @@ impl Shard {
         }
         inner.doubtful |= failed.iter().any(|(.., error)| matches!(error, PortError::Unknown(_)));
         self.hand_out(core, &mut inner);
-        if inner.wants_reading() && !std::mem::replace(&mut inner.filling, true) {
-            core.runtime.spawn(fill(Arc::clone(core), self.id));
-        }
+        self.read_if_wanted(core, &mut inner);
         drop(inner);
         for (record, origin, error) in failed {
             core.conversations
                 .tell(core, record.conversation, Msg::Failed(record, origin, error));
+        }
+    }
+
+    /// Other writers' records stand in the log up to `end`.
+    fn grew(&self, core: &Arc<Hub>, end: Offset) {
+        let mut inner = self.inner.lock();
+        inner.grown = inner.grown.max(end);
+        self.read_if_wanted(core, &mut inner);
+    }
+
+    fn read_if_wanted(&self, core: &Arc<Hub>, inner: &mut Inner) {
+        if inner.wants_reading() && !std::mem::replace(&mut inner.filling, true) {
+            core.runtime.spawn(fill(Arc::clone(core), self.id, inner.life));
         }
     }
 
@@ -195,6 +283,9 @@ impl Shard {
 
     /// Takes records read from the log, as far as they are below an offset.
     fn read_back(&self, core: &Arc<Hub>, inner: &mut Inner, records: Vec<log::Record>, below: Offset) {
+        if !inner.reading {
+            return;
+        }
         for log::Record { offset, payload } in records {
             if offset < below && inner.order.lacks(offset) {
                 let conversation = owner_of(&payload);
@@ -211,7 +302,7 @@ impl Shard {
 
     /// Reads everything from the committed position to the end: what a crash left unstored.
     pub async fn recover(&self, core: &Arc<Hub>, end: Offset) -> PortResult<()> {
-        while self.next() < end {
+        while self.inner.lock().is_short_of(end) {
             let records = core.log.read(self.id, self.next(), defaults::REPLAY_RECORDS).await?;
             if records.is_empty() {
                 return Err(PortError::Broken(format!(
@@ -231,12 +322,15 @@ fn owner_of(payload: &Bytes) -> ConversationId {
 }
 
 /// Fills a hole by reading the log until nothing is missing.
-async fn fill(core: Arc<Hub>, shard: ShardId) {
+async fn fill(core: Arc<Hub>, shard: ShardId, life: u64) {
     let shard = &core.shards[usize::from(shard.0)];
     loop {
         match core.log.read(shard.id, shard.next(), defaults::REPLAY_RECORDS).await {
             Ok(records) => {
                 let mut inner = shard.inner.lock();
+                if inner.life != life {
+                    return;
+                }
                 let all = records.len() < defaults::REPLAY_RECORDS;
                 let below = inner.order.readable_below(!inner.pending.is_empty());
                 shard.read_back(&core, &mut inner, records, below);
@@ -247,6 +341,9 @@ async fn fill(core: Arc<Hub>, shard: ShardId) {
                 }
             }
             Err(error) => {
+                if shard.inner.lock().life != life {
+                    return;
+                }
                 tracing::error!(shard = %shard.id, %error, "read the log back; trying again");
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }

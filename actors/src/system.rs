@@ -11,8 +11,11 @@ mod messages;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use rookery_cluster::id::NodeId;
+use rookery_cluster::membership::Table;
 use rookery_cluster::router::Router;
 
+pub(crate) use self::attach::attach as attach_here;
 pub use self::inspect::Attachment;
 use crate::conversation::command::Command;
 use crate::conversation::state::Outcome;
@@ -20,13 +23,14 @@ use crate::hub::Hub;
 pub use crate::hub::Ports;
 use crate::id::{ConversationId, DeviceId, FileId, LoginId, UserId};
 pub use crate::interchange::Peer;
-use crate::interchange::{Question, Reply};
+use crate::interchange::{Question, Reply, UserQuestion};
 use crate::outlet::Outlet;
 use crate::ports::PortError;
 use crate::ports::chats::{Member, StoredMessage};
 use crate::protocol::view::{Kind, Message};
 use crate::protocol::{CloseCode, Limits, Problem};
-pub use crate::session::link::Link;
+use crate::session::hold;
+pub use crate::session::hold::Hold as Link;
 use crate::session::link::answered_otherwise;
 use crate::time::Timestamp;
 
@@ -96,42 +100,31 @@ pub struct InboxRow {
 pub struct System(Arc<Hub>);
 
 impl System {
-    /// Starts the actors over their ports: reads back what the log has beyond the store, then serves.
+    /// Starts the actors over their ports. A node alone reads back what the log has beyond the store and serves everything;
+    /// one of a cluster serves nothing before [`place`](Self::place) says what is its own.
     pub async fn start(router: Router<Peer>, ports: Ports, limits: Arc<Limits>) -> Result<Self, PortError> {
         Hub::start(router, ports, limits).await.map(Self)
     }
 
     /// Attaches a socket to its user's session. On success `hello` is already on its way to the outlet and `sync` follows.
     pub async fn attach(&self, arrival: Arrival, outlet: Arc<dyn Outlet>) -> Result<Link, Problem> {
-        attach::attach(&self.0, arrival, outlet).await
+        hold::attach(&self.0, arrival, outlet).await
     }
 
     /// Closes the sockets of one login (4001), or of every login of the user but `except`.
     pub fn close_logins(&self, user: UserId, only: Option<LoginId>, except: Option<LoginId>, code: CloseCode) {
-        let Some(cell) = self.0.sessions.get(user) else { return };
-        let doomed = |login: LoginId| only.is_none_or(|only| only == login) && except != Some(login);
-        cell.state().close_where(code, |attached| doomed(attached.login));
-        self.0.left_by_force(&cell);
+        self.0
+            .tell_owner(user, UserQuestion::CloseLogins { only, except, code });
     }
 
     /// Closes the sockets of a device and forgets its cursors.
     pub fn forget_device(&self, user: UserId, device: DeviceId, code: CloseCode) {
-        let Some(cell) = self.0.sessions.get(user) else { return };
-        cell.state().remove_device(device, code);
-        self.0.left_by_force(&cell);
+        self.0.tell_owner(user, UserQuestion::ForgetDevice { device, code });
     }
 
     /// Gives a device to another login (a log-in that bound it): its old socket is closed with 4009.
     pub fn rebind_device(&self, user: UserId, device: DeviceId, login: LoginId) {
-        let Some(cell) = self.0.sessions.get(user) else { return };
-        {
-            let mut state = cell.state();
-            state.close_where(CloseCode::Replaced, |attached| attached.device == device);
-            if let Some(known) = state.devices.iter_mut().find(|known| known.id == device) {
-                known.login = login;
-            }
-        }
-        self.0.left_by_force(&cell);
+        self.0.tell_owner(user, UserQuestion::RebindDevice { device, login });
     }
 
     /// Ends every membership of a user whose account goes, and closes its direct conversations to new messages.
@@ -141,14 +134,9 @@ impl System {
             .iter()
             .flat_map(|inbox| &inbox.memberships)
             .map(|membership| membership.conversation);
-        let loaded = self.0.sessions.get(user).map(|cell| {
-            cell.state()
-                .standings
-                .iter()
-                .map(|standing| standing.conversation)
-                .collect::<Vec<_>>()
-        });
-        let conversations: BTreeSet<_> = stored.chain(loaded.unwrap_or_default()).collect();
+        let loaded = self.0.progress(user).await;
+        let loaded = loaded.iter().map(|progress| progress.conversation);
+        let conversations: BTreeSet<_> = stored.chain(loaded).collect();
         for conversation in conversations {
             self.command(conversation, Command::Gone { user }).await?;
         }
@@ -159,6 +147,7 @@ impl System {
     /// Says that a user's name changed, so that titles follow.
     pub fn renamed(&self, user: UserId) {
         self.0.names.forget(user);
+        self.0.tell_renamed(user);
     }
 
     async fn command(&self, conversation: ConversationId, command: Command) -> Result<Outcome, Problem> {
@@ -178,6 +167,22 @@ impl System {
             sessions: self.0.sessions.count(),
             conversations: self.0.conversations.count(),
         }
+    }
+
+    /// Makes a table take effect: which shards are served here. Called with each new table, the first one too, on a node of a
+    /// cluster. Returns when what this node lost is stored and closed; what it gained opens by itself.
+    pub async fn place(&self, table: Table) {
+        self.0.place(table).await;
+    }
+
+    /// A node left the cluster, or the link to it broke: what was on its way between it and this one is lost.
+    pub fn peer_lost(&self, node: &NodeId) {
+        self.0.peer_lost(node);
+    }
+
+    /// The node that owns a user's session, where a socket of that user is best off.
+    pub fn home(&self, user: UserId) -> NodeId {
+        self.0.node_of(user)
     }
 
     /// Stores everything that waits and stops the actors. Part of a drain.

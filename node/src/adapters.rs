@@ -1,5 +1,4 @@
-//! Adapters of the ports: embedded ones over one directory, and real services.
+//! Adapters of the ports: embedded ones over one directory.
 pub mod blobs;
 pub mod kafka;
-pub mod s3;
 pub mod sqlite;

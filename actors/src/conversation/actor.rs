@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use rookery_cluster::id::NodeId;
+use tokio::sync::oneshot;
 
 use super::command::Record;
 use super::shell::Shell;
@@ -37,6 +39,12 @@ pub enum Msg {
     },
     /// Leave the memory, if nothing speaks against it.
     Passivate,
+    /// A node does not know the roster.
+    Roster(NodeId),
+    /// Say when everything before this is done.
+    Settle(oneshot::Sender<()>),
+    /// Leave the memory: another node owns this conversation.
+    Retire(oneshot::Sender<()>),
 }
 
 /// A record read back from the log.
@@ -106,6 +114,13 @@ impl Actor for ConversationActor {
                 if shell.passivate() {
                     myself.stop(None);
                 }
+            }
+            Msg::Roster(node) => shell.introduce(node),
+            Msg::Settle(done) => drop(done.send(())),
+            Msg::Retire(done) => {
+                shell.retire();
+                myself.stop(None);
+                done.send(()).ok();
             }
         }
         Ok(())

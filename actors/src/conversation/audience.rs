@@ -26,12 +26,9 @@ impl Shell {
             Delivery::Enter(memberships) => self.deliver_enter(memberships),
             Delivery::Leave(users) => self.deliver_split(users, Delivery::Leave),
             Delivery::Left(users) => self.deliver_split(users, Delivery::Left),
-            same_for_all => {
-                for node in &self.audience.nodes {
-                    self.core
-                        .send(node, self.id, Peer::Deliver(self.id, same_for_all.clone()));
-                }
-            }
+            same_for_all => self
+                .core
+                .send_to_all(&self.audience.nodes, self.id, Peer::Deliver(self.id, same_for_all)),
         }
     }
 
@@ -56,6 +53,16 @@ impl Shell {
             self.core
                 .send(&node, self.id, Peer::Deliver(self.id, Delivery::Roster(users)));
         }
+    }
+
+    /// A node does not know which of its users are members, although it was told.
+    pub(super) fn introduce(&mut self, node: NodeId) {
+        let members = self.state.members.keys().copied();
+        let here: Vec<_> = members.filter(|user| self.core.node_of(*user) == node).collect();
+        self.core
+            .send(&node, self.id, Peer::Deliver(self.id, Delivery::Roster(here)));
+        self.core
+            .send(&node, self.id, Peer::Deliver(self.id, Delivery::Head(self.state.head)));
     }
 
     fn by_node<T>(&self, items: impl Iterator<Item = T>, user: impl Fn(&T) -> UserId) -> BTreeMap<NodeId, Vec<T>> {

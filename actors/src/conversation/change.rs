@@ -64,8 +64,7 @@ impl Shell {
                 message.fold_all(&folds);
                 Box::new(message)
             });
-            core.conversations
-                .tell(&core, ask.conversation, Msg::Judged(Box::new(ask), message));
+            core.go_on(ask, |ask| Msg::Judged(ask, message));
         });
     }
 

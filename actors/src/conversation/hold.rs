@@ -121,9 +121,7 @@ impl Shell {
         };
         self.core.runtime.spawn(async move {
             let word = clear(&core, &ask, memory).await;
-            let conversation = ask.conversation;
-            core.conversations
-                .tell(&core, conversation, Msg::Cleared(Box::new(ask), word));
+            core.go_on(ask, |ask| Msg::Cleared(ask, word));
         });
     }
 

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::actor::Seed;
+use super::actor::{Msg, Seed};
 use super::audience::Audience;
 use super::command::{Command, Record};
-use super::hold::Announcement;
+use super::hold::{Announcement, What};
 use super::state::{Outcome, Refusal, State};
 use super::table::Hot;
 use super::tail::Tail;
 use crate::defaults;
+use crate::handover::again;
 use crate::hub::Hub;
 use crate::id::{ConversationId, UserId};
 use crate::interchange::{Answer, Ask, Origin, Question, Reply};
@@ -109,6 +110,7 @@ impl Shell {
             Question::Members { user, after, limit } => self.members(origin, user, after, limit),
             Question::Receipt { user, delivered, read } => self.receipt(user, delivered, read),
             Question::Typing { user } => self.typing(user),
+            Question::User(_) => tracing::error!(conversation = %self.id, "a conversation was asked about a user"),
         }
     }
 
@@ -189,8 +191,45 @@ impl Shell {
             at,
             command,
         };
-        self.in_flight += 1;
-        self.core.shard(self.id.as_bytes()).append(&self.core, record, origin);
+        match self.core.shard(self.id.as_bytes()).append(&self.core, record, origin) {
+            Ok(()) => self.in_flight += 1,
+            Err(back) => {
+                let (record, origin) = *back;
+                self.moved(record, origin);
+            }
+        }
+    }
+
+    /// The shard takes no more appends here: its new owner is asked.
+    fn moved(&mut self, record: Record, origin: Origin) {
+        if let Command::Update { of, .. } = &record.command {
+            self.changing
+                .remove(of)
+                .into_iter()
+                .flatten()
+                .for_each(|ask| self.core.bounce(ask, false));
+        }
+        self.core.bounce(again(self.id, origin, record.command), false);
+    }
+
+    /// Another node owns the conversation: what waits here is asked there.
+    pub(super) fn retire(&mut self) {
+        let waiting = self.changing.drain().flat_map(|(_, asks)| asks);
+        let held = self.held.drain().flat_map(|(_, asks)| asks);
+        for ask in waiting.chain(held) {
+            self.core.bounce(ask, false);
+        }
+        for announcement in std::mem::take(&mut self.announcements) {
+            match announcement.what {
+                What::Answer(to @ Origin::Node { .. }, _) => {
+                    let epoch = self.core.router.table().epoch;
+                    self.answer(to, Ok(Reply::NotOwner { epoch, appended: true }));
+                }
+                What::Answer(origin, outcome) => self.done(origin, outcome),
+                // The new owner, who reads the same records, announces it.
+                _ => {}
+            }
+        }
     }
 
     /// An append that is not in the log, or may not be.
@@ -248,9 +287,19 @@ impl Shell {
     }
 }
 
-impl crate::hub::Hub {
+impl Hub {
+    /// Hands an ask that waited for the store back to its conversation, or to the node that owns it by now.
+    pub(super) fn go_on(self: &Arc<Self>, ask: Ask, msg: impl FnOnce(Box<Ask>) -> Msg) {
+        let conversation = ask.conversation;
+        if self.shard(conversation.as_bytes()).life.is_open() {
+            self.conversations.tell(self, conversation, msg(Box::new(ask)));
+        } else {
+            self.bounce(ask, false);
+        }
+    }
+
     /// Sends an answer to whoever asked.
-    pub fn answer(&self, to: Origin, reply: Result<Reply, Problem>) {
+    pub fn answer(self: &Arc<Self>, to: Origin, reply: Result<Reply, Problem>) {
         if !matches!(to, Origin::Nobody) {
             self.send_to_origin(Answer { to, reply });
         }

@@ -154,6 +154,17 @@ impl Conversations {
         self.table.parts().flat_map(of).collect()
     }
 
+    /// The active conversations that `wanted` picks.
+    pub fn of(&self, wanted: impl Fn(&ConversationId) -> bool) -> Vec<ConversationId> {
+        let of = |part: &Mutex<HashMap<_, Entry>>| part.lock().keys().copied().filter(&wanted).collect::<Vec<_>>();
+        self.table.parts().flat_map(of).collect()
+    }
+
+    /// Takes a conversation off the table, whatever waits for it.
+    pub fn remove(&self, conversation: ConversationId) {
+        self.part(conversation).lock().remove(&conversation);
+    }
+
     /// How many are active.
     pub fn count(&self) -> usize {
         self.table.count()

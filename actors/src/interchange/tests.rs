@@ -23,7 +23,12 @@ fn origin() -> BoxedStrategy<Origin> {
             request,
             send,
         }),
-        (node, any::<u64>()).prop_map(|(node, call)| Origin::Call { node, call }),
+        (node.clone(), any::<u64>()).prop_map(|(node, call)| Origin::Call { node, call }),
+        (node, any::<u64>(), of(any::<u64>())).prop_map(|(node, ticket, connection)| Origin::Node {
+            node,
+            ticket,
+            connection: connection.map(ConnectionId),
+        }),
         Just(Origin::Nobody),
     ]
     .boxed()
@@ -44,6 +49,28 @@ fn question() -> BoxedStrategy<Question> {
         1 => (samples::user(), any::<u64>(), any::<u64>())
             .prop_map(|(user, delivered, read)| Question::Receipt { user, delivered, read }),
         1 => samples::user().prop_map(|user| Question::Typing { user }),
+        1 => user_question().prop_map(Question::User),
+    ]
+    .boxed()
+}
+
+fn user_question() -> BoxedStrategy<UserQuestion> {
+    let uuid = || any::<u128>().prop_map(uuid::Uuid::from_u128);
+    let login = move || uuid().prop_map(LoginId);
+    let device = move || uuid().prop_map(DeviceId);
+    let code = prop_oneof![Just(CloseCode::LoggedOut), Just(CloseCode::Replaced)];
+    prop_oneof![
+        (samples::conversation(), any::<u64>())
+            .prop_map(|(conversation, seq)| UserQuestion::Read { conversation, seq }),
+        Just(UserQuestion::Standings),
+        (of(login()), of(login()), code.clone()).prop_map(|(only, except, code)| UserQuestion::CloseLogins {
+            only,
+            except,
+            code
+        }),
+        (device(), code).prop_map(|(device, code)| UserQuestion::ForgetDevice { device, code }),
+        (device(), login()).prop_map(|(device, login)| UserQuestion::RebindDevice { device, login }),
+        any::<bool>().prop_map(|on| UserQuestion::Watch { node: "a".into(), on }),
     ]
     .boxed()
 }
@@ -136,6 +163,20 @@ fn reply() -> BoxedStrategy<Reply> {
     prop_oneof![
         (samples::conversation(), outcome).prop_map(|(conversation, outcome)| Reply::Done { conversation, outcome }),
         of(any::<u64>()).prop_map(|seq| Reply::Repeated { seq }),
+        (any::<u64>(), any::<bool>()).prop_map(|(epoch, appended)| Reply::NotOwner {
+            epoch: Epoch(epoch),
+            appended
+        }),
+        any::<bool>().prop_map(Reply::Noted),
+        any::<bool>().prop_map(Reply::Online),
+        (samples::conversation(), samples::time(), any::<(u64, u64)>()).prop_map(
+            |(conversation, active_at, (read, delivered))| Reply::Standings(vec![Progress {
+                conversation,
+                active_at,
+                read,
+                delivered,
+            }])
+        ),
         slice().prop_map(Reply::Entries),
         summary().prop_map(Reply::Summary),
         members().prop_map(|members| Reply::Members(Box::new(members))),
@@ -196,16 +237,34 @@ fn delivery() -> BoxedStrategy<Delivery> {
     .boxed()
 }
 
+fn forward(ask: Ask) -> Peer {
+    Peer::Forward(Box::new(Forwarded {
+        ask,
+        epoch: Epoch(7),
+        within_ms: 900,
+    }))
+}
+
+fn placing() -> impl Strategy<Value = Placing> {
+    let shards = || vec(any::<u16>().prop_map(ShardId), 0..4);
+    prop_oneof![
+        any::<u64>().prop_map(|epoch| Placing::Installed(Epoch(epoch))),
+        (any::<u64>(), shards()).prop_map(|(epoch, shards)| Placing::Release(Epoch(epoch), shards)),
+        (any::<u64>(), shards()).prop_map(|(epoch, shards)| Placing::Closed(Epoch(epoch), shards)),
+    ]
+}
+
 /// Every kind of message.
 fn peer() -> BoxedStrategy<Peer> {
     let ask = (samples::conversation(), origin(), question());
     let reply = prop_oneof![reply().prop_map(Ok), samples::problem().prop_map(Err)];
     prop_oneof![
-        ask.prop_map(|(conversation, origin, question)| Peer::Ask(Box::new(Ask {
+        ask.prop_map(|(conversation, origin, question)| forward(Ask {
             conversation,
             origin,
             question
-        }))),
+        })),
+        placing().prop_map(Peer::Place),
         (origin(), reply).prop_map(|(to, reply)| Peer::Answer(Box::new(Answer { to, reply }))),
         (samples::conversation(), delivery())
             .prop_map(|(conversation, delivery)| Peer::Deliver(conversation, delivery)),
@@ -222,11 +281,11 @@ fn a_photo_that_is_taken_away_is_taken_away_on_another_node_too() {
         photo: Some(None),
         description: Some(None),
     };
-    let ask = Peer::Ask(Box::new(Ask {
+    let ask = forward(Ask {
         conversation: ConversationId(uuid::Uuid::nil()),
         origin: Origin::Nobody,
         question: Question::Do { command, repeat: false },
-    }));
+    });
     assert_eq!(Peer::decode(ask.encode()).unwrap(), ask);
 }
 

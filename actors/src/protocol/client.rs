@@ -298,6 +298,16 @@ impl Serialize for Request {
     }
 }
 
+/// Between nodes; what clients send is read by the codec, which says what is wrong with it.
+impl<'de> Deserialize<'de> for Request {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let incoming = Incoming::deserialize(deserializer)?;
+        incoming
+            .0
+            .map_err(|rejected| serde::de::Error::custom(rejected.problem.detail))
+    }
+}
+
 /// What came off the wire: a request, or why it is none.
 pub(super) struct Incoming(pub Result<Request, Rejected>);
 

@@ -1,7 +1,9 @@
 //! Why a server ends a WebSocket.
 
+use serde::{Deserialize, Serialize};
+
 /// Close codes of the contract. Each says whether the client should come back, and when.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[repr(u16)]
 pub enum CloseCode {
     /// The client said goodbye.

@@ -115,7 +115,7 @@ impl Work {
         match inbox {
             Ok(Ok(inbox)) => {
                 self.cell.state().loaded(inbox);
-                self.catch_up_with_owners();
+                self.catch_up_with_owners().await;
                 Ok(())
             }
             failed => {
@@ -128,7 +128,7 @@ impl Work {
     }
 
     /// The store's heads may be behind those of active conversations; and these have to know of this session.
-    fn catch_up_with_owners(&self) {
+    async fn catch_up_with_owners(&self) {
         let conversations: Vec<_> = self
             .cell
             .state()
@@ -136,14 +136,32 @@ impl Work {
             .iter()
             .map(|standing| standing.conversation)
             .collect();
+        let mut elsewhere = Vec::new();
         for conversation in conversations {
             if !self.core.rosters.arrive(conversation, &self.cell) {
                 continue;
             }
             if let Some(head) = self.core.conversations.hot_head(conversation) {
                 self.raise(conversation, head);
+            } else if !self.core.router.is_alone() {
+                elsewhere.push(conversation);
             }
         }
+        if !elsewhere.is_empty() {
+            self.ask_owners(elsewhere).await;
+        }
+    }
+
+    /// The owners on other nodes are asked; what they do not answer in time is asked again later.
+    async fn ask_owners(&self, conversations: Vec<ConversationId>) {
+        let asked = self.core.ask_heads(conversations.clone());
+        let (known, unknown) = tokio::time::timeout(defaults::HEADS_WAIT, asked)
+            .await
+            .unwrap_or_else(|_| (Vec::new(), conversations));
+        for (conversation, head) in known {
+            self.raise(conversation, head);
+        }
+        self.core.doubt_heads(unknown);
     }
 
     /// Notes an owner's head. Whoever attached since the inbox was loaded lacks what lies between.
@@ -152,7 +170,7 @@ impl Work {
             let mut state = self.cell.state();
             match state.raise(conversation, head) {
                 Delivered::NeedsReplay => state.lagging(),
-                Delivered::Done => Vec::new(),
+                _ => Vec::new(),
             }
         };
         for connection in behind {

@@ -25,6 +25,8 @@ pub struct CatchUp {
     pub unannounced: Vec<Range>,
     /// Whether a `sync` is owed even when nothing is left to announce in it.
     pub sync_due: bool,
+    /// Whether a page of it was announced.
+    pub begun: bool,
     /// What `sync` leaves out, to be named by a `gap` before the rest of that conversation.
     pub gaps: Vec<Range>,
     /// Entries that may still be replayed after this connect, in all.
@@ -110,6 +112,7 @@ impl CatchUp {
     /// A page was announced: what of it goes beyond the limits is left out. A conversation that was left (and perhaps joined
     /// again) while the page was made is not among the unannounced any more.
     pub fn announced(&mut self, page: &[Range], most: u64) {
+        self.begun = true;
         let (told, rest) = std::mem::take(&mut self.unannounced)
             .into_iter()
             .partition(|known| page.contains(known));
@@ -121,7 +124,7 @@ impl CatchUp {
 
     /// Leaves out what goes beyond the limits of a replay: all but the last `most` entries of the range, fewer when less than
     /// that is left in all.
-    fn limit(&mut self, range: Range, most: u64) {
+    pub fn limit(&mut self, range: Range, most: u64) {
         let wanted = range.to + 1 - range.from;
         let kept = wanted.min(most).min(self.budget);
         self.budget -= kept;
@@ -197,6 +200,15 @@ impl CatchUp {
             self.replayed(conversation, to);
         }
         told
+    }
+
+    /// The first seq of a conversation that is lacking or left out and not named yet.
+    pub fn lacks(&self, conversation: ConversationId) -> Option<u64> {
+        let ranges = self.ranges.iter().chain(&self.gaps);
+        ranges
+            .filter(|range| range.conversation == conversation)
+            .map(|range| range.from)
+            .min()
     }
 
     /// The first seq of a conversation that is lacking.

@@ -1,4 +1,4 @@
-//! A socket's hold on its session: every frame of a client comes in here. Nothing blocks; what has to wait is a task or an ask.
+//! A socket's way into its session on this node: every frame of a client comes in here. Nothing blocks; what has to wait is a task or an ask.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,7 +19,7 @@ use crate::protocol::{ClientFrame, ErrorCode, Problem, Send, ServerFrame};
 use crate::time::Timestamp;
 use crate::validate;
 
-/// A socket's hold on its session.
+/// A socket's way into its session.
 pub struct Link {
     pub user: UserId,
     pub device: DeviceId,
@@ -82,6 +82,11 @@ impl Link {
         if let Err(problem) = done {
             self.refuse(id, problem);
         }
+    }
+
+    /// Whether the session is another node's by now.
+    pub fn is_gone(&self) -> bool {
+        self.cell.is_gone()
     }
 
     /// The outbox is empty again after it was full: the session goes on catching this connection up.
@@ -199,7 +204,11 @@ impl Link {
     /// An outsider hears `not_member` if it once was one, else `not_found`.
     fn deny(&self, conversation: ConversationId, id: Option<String>) {
         let (core, user, origin) = (Arc::clone(&self.core), self.user, self.origin(id, false));
+        let cell = Arc::clone(&self.cell);
         self.core.runtime.spawn(async move {
+            if core.learn(&cell, conversation).await {
+                return;
+            }
             let problem = core.outsider(conversation, user).await;
             core.answer(origin, Err(problem));
         });

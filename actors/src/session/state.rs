@@ -60,6 +60,8 @@ pub struct Attached {
     pub outlet: Arc<dyn Outlet>,
     pub device: DeviceId,
     pub login: LoginId,
+    /// When the connection was made: of two of one device the later one counts.
+    pub since: Timestamp,
     pub phase: Phase,
 }
 
@@ -88,6 +90,8 @@ pub struct Early {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Delivered {
     Done,
+    /// The session does not know the conversation.
+    Unknown,
     /// A connection lacks something that no drained outbox will remind us of: the session must be woken to replay it.
     NeedsReplay,
 }
@@ -172,7 +176,7 @@ impl State {
             return Delivered::Done;
         }
         let Some(standing) = self.standing_mut(batch.conversation) else {
-            return Delivered::Done;
+            return Delivered::Unknown;
         };
         if batch.last <= standing.head {
             return Delivered::Done;
@@ -196,8 +200,13 @@ impl State {
     /// A hole in live delivery: every connection replays it.
     fn lack(&mut self, range: Range) -> Delivered {
         let mut delivered = Delivered::Done;
+        let index = self.index(range.conversation);
         for attached in &mut self.attached {
-            if attached.lack(range) {
+            // What its device acked it has, although this session learns only now that it exists.
+            let device = self.devices.iter().find(|device| device.id == attached.device);
+            let acked = device.zip(index).map_or(0, |(device, index)| device.cursors[index]);
+            let from = range.from.max(acked + 1);
+            if from <= range.to && attached.lack(Range { from, ..range }) {
                 delivered = Delivered::NeedsReplay;
             }
         }
@@ -352,6 +361,7 @@ impl State {
             outlet,
             device,
             login,
+            since: Timestamp(0),
             phase,
         });
         self.attached.last_mut().expect("one was just pushed")

@@ -30,6 +30,8 @@ pub struct Cell {
     guests: AtomicU32,
     /// A send's outcome was left open since the session was loaded: any later one may repeat it.
     doubtful: AtomicBool,
+    /// The session is another node's by now.
+    gone: AtomicBool,
 }
 
 /// A session that does not expire while this is held.
@@ -59,6 +61,7 @@ impl Cell {
             actor: Mutex::new(None),
             guests: AtomicU32::new(0),
             doubtful: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
         }
     }
 
@@ -88,6 +91,15 @@ impl Cell {
             self.unanswered.fetch_sub(1, Ordering::AcqRel);
         }
         before < most
+    }
+
+    /// Says that the session is another node's from now on. Called under the state's lock, so that nobody attaches after it.
+    pub fn go(&self) {
+        self.gone.store(true, Ordering::Release);
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
     }
 
     pub fn is_doubtful(&self) -> bool {
@@ -174,7 +186,9 @@ impl Sessions {
         let vacant = state.attached.is_empty();
         let idle = alone && !cell.dirty.load(Ordering::Acquire);
         if vacant && idle {
-            part.remove(&cell.user);
+            if part.get(&cell.user).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+                part.remove(&cell.user);
+            }
         } else if vacant {
             self.vacant.lock().push_back((now, Arc::clone(cell)));
         }
@@ -187,6 +201,22 @@ impl Sessions {
         if !cell.state.lock().is_loaded() && part.get(&cell.user).is_some_and(|known| Arc::ptr_eq(known, cell)) {
             part.remove(&cell.user);
         }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<Cell>> {
+        let of = |part: &Mutex<HashMap<UserId, Arc<Cell>>>| part.lock().values().cloned().collect::<Vec<_>>();
+        self.table.parts().flat_map(of).collect()
+    }
+
+    /// Takes the sessions of these users off the table.
+    pub fn take(&self, whose: impl Fn(&UserId) -> bool) -> Vec<Arc<Cell>> {
+        let mut taken = Vec::new();
+        for part in self.table.parts() {
+            let mut part = part.lock();
+            taken.extend(part.extract_if(|user, _| whose(user)).map(|(_, cell)| cell));
+        }
+        taken
     }
 
     /// How many there are.

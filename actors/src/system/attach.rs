@@ -16,32 +16,40 @@ use crate::session::state::Phase;
 use crate::session::table::Cell;
 use crate::time::Timestamp;
 
-pub async fn attach(core: &Arc<Hub>, arrival: Arrival, outlet: Arc<dyn Outlet>) -> Result<Link, Problem> {
+/// Attaches a socket to a session of this node; one that is not to be greeted has had its `hello` from another.
+pub async fn attach(core: &Arc<Hub>, arrival: &Arrival, outlet: Arc<dyn Outlet>, greet: bool) -> Result<Link, Problem> {
     let cell = core.sessions.get_or_make(arrival.user);
     core.load_session(&cell).await?;
-    let device = match known_device(&cell, &arrival) {
+    let device = match known_device(&cell, arrival) {
         Some(device) => device,
-        None => new_device(core, &cell, &arrival).await?,
+        None => new_device(core, &cell, arrival).await?,
     };
     let hello = Frames::one(ServerFrame::Hello(Box::new(Hello {
         user: arrival.user,
         device,
         connection: outlet.id().to_string(),
-        node: core.node.to_string(),
+        node: outlet.gateway().unwrap_or(&core.node).to_string(),
         heartbeat_s: core.limits.heartbeat_seconds,
         limits: (*core.limits).clone(),
     })));
     let link = Link::new(Arc::clone(core), Arc::clone(&cell), device, Arc::clone(&outlet));
     let (first, behind) = {
         let mut state = cell.state();
+        // Here, under the lock, it is sure: who hands the session over takes the lock to find its sockets.
+        if cell.is_gone() || !core.shard(arrival.user.as_bytes()).life.is_open() {
+            return Err(Problem::unavailable("the session is moving to another node"));
+        }
         let first = state.attached.is_empty();
-        outlet.push(&hello, Urgency::Answer);
+        if greet {
+            outlet.push(&hello, Urgency::Answer);
+        }
         let attached = state.attach(
             Arc::clone(&outlet),
             device,
             arrival.login,
             core.limits.sync_messages_total,
         );
+        attached.since = Timestamp::now();
         let behind = matches!(attached.phase, Phase::CatchingUp(_));
         if !behind {
             outlet.push(&core.nothing_missed, Urgency::Answer);

@@ -7,7 +7,7 @@ use super::{InboxRow, System, view};
 use crate::conversation::command::Command;
 use crate::hub::Hub;
 use crate::id::{ConversationId, UserId};
-use crate::interchange::{Question, Reply, Summary};
+use crate::interchange::{Question, Reply, Summary, UserQuestion};
 use crate::ports::chats::{Entry, Membership, Span};
 use crate::protocol::view::{Page, Receipt};
 use crate::protocol::{ErrorCode, Problem};
@@ -90,19 +90,10 @@ impl System {
 
     /// Moves the read cursor.
     pub async fn read(&self, user: UserId, conversation: ConversationId, seq: u64) -> Result<(), Problem> {
-        let cell = self.0.sessions.get_or_make(user);
-        self.0.load_session(&cell).await?;
-        let known = cell.state().read(conversation, seq);
-        if known {
-            self.0.cursors.mark(&cell);
-        }
-        if cell.state().attached.is_empty() {
-            self.0.sessions.vacated(Arc::clone(&cell), Timestamp::now());
-        }
-        if known {
-            Ok(())
-        } else {
-            Err(self.0.outsider(conversation, user).await)
+        match self.0.call_user(user, UserQuestion::Read { conversation, seq }).await? {
+            Reply::Noted(true) => Ok(()),
+            Reply::Noted(false) => Err(self.0.outsider(conversation, user).await),
+            _ => Err(answered_otherwise()),
         }
     }
 
@@ -129,14 +120,12 @@ impl System {
             let activity = self.0.conversations.hot_activity(membership.conversation);
             membership.active_at = membership.active_at.max(activity.unwrap_or_default());
         }
-        if let Some(cell) = self.0.sessions.get(user) {
-            let state = cell.state();
-            for membership in &mut memberships {
-                if let Some(standing) = state.standing(membership.conversation) {
-                    membership.read = membership.read.max(standing.read);
-                    membership.delivered = membership.delivered.max(standing.delivered);
-                    membership.active_at = membership.active_at.max(standing.active_at);
-                }
+        let known = self.0.progress(user).await;
+        for membership in &mut memberships {
+            if let Ok(index) = known.binary_search_by_key(&membership.conversation, |it| it.conversation) {
+                membership.read = membership.read.max(known[index].read);
+                membership.delivered = membership.delivered.max(known[index].delivered);
+                membership.active_at = membership.active_at.max(known[index].active_at);
             }
         }
         Ok(memberships)

@@ -42,7 +42,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         applies: |source| !source.path.starts_with("node/src/adapters") && !source.is_test(),
-        refuses: &["rusqlite", "rdkafka", "mongodb::", "aws_sdk_s3"],
+        refuses: &["rusqlite"],
         why: "clients of services are the adapters' alone",
     },
     Rule {

@@ -9,5 +9,3 @@
 mod support;
 
 mod instances;
-mod kafka;
-mod s3;

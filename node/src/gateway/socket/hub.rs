@@ -60,7 +60,7 @@ impl Hub {
             admission,
             meters: Meters::default(),
             clock: Clock::default(),
-            next: AtomicU64::new(1),
+            next: AtomicU64::new(ConnectionId::first().0),
             open: AtomicU64::new(0),
         })
     }

@@ -1,0 +1,318 @@
+//! How far conversations are whose owners are other nodes.
+//!
+//! A delivery may be lost with a link, or go to a node that has a user's session no more. Where the conversation goes on, the
+//! next batch shows the hole; where nothing follows, nobody would notice. So a session that is loaded asks the owners of its
+//! conversations, one request a node; and when a link broke, a delivery could not be sent, or an owner changed, the heads of
+//! the conversations concerned are asked for again, until they are known.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rookery_cluster::id::NodeId;
+use rookery_cluster::membership::Table;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::defaults;
+use crate::hub::Hub;
+use crate::id::ConversationId;
+use crate::interchange::Peer;
+use crate::session::actor::Msg;
+use crate::session::state::Delivered;
+use crate::session::table::Cell;
+use crate::time::Timestamp;
+
+/// Conversations whose heads are asked for in one round.
+const ROUND: usize = 10_000;
+/// Conversations in one question.
+const QUESTION: usize = 1_000;
+/// A delivery that could not be sent is told of by name up to so many; beyond it the receiver checks all it has.
+const MISSED: usize = 10_000;
+/// How long an answer may take before it is asked again.
+const PATIENCE: Duration = Duration::from_millis(1_000);
+/// A conversation that is idle at an owner of so long a standing was stored before anybody could ask for it.
+const SETTLED_MS: i64 = 60_000;
+
+/// What nodes ask each other about heads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Heads {
+    /// How far are these? The receiver owns them, as far as the sender knows.
+    Ask(u64, Vec<ConversationId>),
+    /// In the order asked; nothing for those that the sender does not own. 0 is not ahead of the store.
+    Are(u64, Vec<Option<u64>>),
+    /// Something of these conversations could not be delivered; of all, when none is named.
+    Missed(Vec<ConversationId>),
+}
+
+/// Questions under way, and what has to be asked.
+#[derive(Default)]
+pub struct Checks {
+    next: AtomicU64,
+    asked: Mutex<HashMap<u64, oneshot::Sender<Vec<Option<u64>>>>>,
+    pending: Mutex<HashSet<ConversationId>>,
+    /// What other nodes could not be sent.
+    missed: Mutex<HashMap<NodeId, HashSet<ConversationId>>>,
+    /// A round is under way.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Checks {
+    /// A delivery to a node could not be sent.
+    pub fn missed(&self, node: &NodeId, conversation: ConversationId) {
+        let mut missed = self.missed.lock();
+        let of_node = missed.entry(node.clone()).or_default();
+        if of_node.len() <= MISSED {
+            of_node.insert(conversation);
+        }
+    }
+
+    fn add(&self, conversations: impl IntoIterator<Item = ConversationId>) {
+        self.pending.lock().extend(conversations);
+    }
+
+    fn take(&self) -> Vec<ConversationId> {
+        let mut pending = self.pending.lock();
+        let round: Vec<_> = pending.iter().copied().take(ROUND).collect();
+        for conversation in &round {
+            pending.remove(conversation);
+        }
+        round
+    }
+}
+
+impl Hub {
+    pub(crate) fn heads(self: &Arc<Self>, from: &NodeId, heads: Heads) {
+        match heads {
+            Heads::Ask(number, conversations) => {
+                let (core, from) = (Arc::clone(self), from.clone());
+                self.runtime.spawn(async move {
+                    let heads = core.heads_here(&conversations).await;
+                    core.router
+                        .send_to_node(&from, 0, Peer::Heads(Heads::Are(number, heads)))
+                        .ok();
+                });
+            }
+            Heads::Are(number, heads) => {
+                let asked = self.checks.asked.lock().remove(&number);
+                asked.map(|asked| asked.send(heads));
+            }
+            Heads::Missed(conversations) if conversations.is_empty() => self.check_owned_by(from),
+            Heads::Missed(conversations) => self.checks.add(conversations),
+        }
+    }
+
+    /// How far conversations of this node are; nothing for those that are not served here.
+    pub(crate) async fn heads_here(&self, conversations: &[ConversationId]) -> Vec<Option<u64>> {
+        let since = Timestamp(Timestamp::now().0 - SETTLED_MS);
+        let mut heads = Vec::with_capacity(conversations.len());
+        let mut unsettled = Vec::new();
+        for (index, conversation) in conversations.iter().enumerate() {
+            let life = &self.shard(conversation.as_bytes()).life;
+            let hot = self.conversations.hot_head(*conversation).unwrap_or(0);
+            heads.push(life.is_open().then_some(hot));
+            if life.is_open() && hot == 0 && life.opened_at() > since {
+                unsettled.push(index);
+            }
+        }
+        if unsettled.is_empty() {
+            return heads;
+        }
+        let ids: Vec<_> = unsettled.iter().map(|index| conversations[*index]).collect();
+        let stored = self.chats.heads(&ids).await;
+        for (place, index) in unsettled.into_iter().enumerate() {
+            heads[index] = stored.as_ref().ok().map(|stored| stored[place]);
+        }
+        heads
+    }
+
+    /// Asks the owners how far these conversations are; answers those that are known, and which are not.
+    pub(crate) async fn ask_heads(
+        self: &Arc<Self>,
+        conversations: Vec<ConversationId>,
+    ) -> (Vec<(ConversationId, u64)>, Vec<ConversationId>) {
+        let mut by_node: BTreeMap<NodeId, Vec<ConversationId>> = BTreeMap::new();
+        for conversation in conversations {
+            by_node
+                .entry(self.node_of_shard(conversation.as_bytes()))
+                .or_default()
+                .push(conversation);
+        }
+        let mut questions = Vec::new();
+        for (node, conversations) in &by_node {
+            for some in conversations.chunks(QUESTION) {
+                questions.push((some, self.ask_node(node, some)));
+            }
+        }
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for (asked, answer) in questions {
+            let heads = match answer {
+                Some(answer) => tokio::time::timeout(PATIENCE, answer).await.ok().and_then(Result::ok),
+                None => Some(self.heads_here(asked).await).filter(|_| self.is_own(asked)),
+            };
+            let heads = heads.unwrap_or_default();
+            for (index, conversation) in asked.iter().enumerate() {
+                match heads.get(index).copied().flatten() {
+                    Some(head) => known.push((*conversation, head)),
+                    None => unknown.push(*conversation),
+                }
+            }
+        }
+        (known, unknown)
+    }
+
+    fn is_own(&self, conversations: &[ConversationId]) -> bool {
+        let first = conversations.first();
+        first.is_some_and(|first| self.router.is_local(self.shard(first.as_bytes()).id))
+    }
+
+    fn ask_node(&self, node: &NodeId, conversations: &[ConversationId]) -> Option<oneshot::Receiver<Vec<Option<u64>>>> {
+        if *node == self.node {
+            return None;
+        }
+        let number = self.checks.next.fetch_add(1, Ordering::Relaxed);
+        let (asked, answer) = oneshot::channel();
+        self.checks.asked.lock().insert(number, asked);
+        let question = Peer::Heads(Heads::Ask(number, conversations.to_vec()));
+        if self.router.send_to_node(node, 0, question).is_err() {
+            self.checks.asked.lock().remove(&number);
+        }
+        Some(answer)
+    }
+
+    /// The table changed: whatever moved may have been delivered to nobody.
+    pub(crate) fn owners_changed(self: &Arc<Self>, table: &Table, before: Option<&Table>) {
+        let Some(before) = before else { return };
+        let moved = |conversation: &ConversationId| {
+            let shard = self.shard(conversation.as_bytes()).id;
+            table.placement.owner(shard) != before.placement.owner(shard)
+        };
+        self.check_where(moved);
+        self.watch_again(|user| {
+            let shard = self.shard(user.as_bytes()).id;
+            table.placement.owner(shard) != before.placement.owner(shard)
+        });
+    }
+
+    /// What a node delivered may be lost.
+    pub(crate) fn check_owned_by(&self, node: &NodeId) {
+        self.check_where(|conversation| self.node_of_shard(conversation.as_bytes()) == *node);
+    }
+
+    /// These heads are not known for sure.
+    pub(crate) fn doubt_heads(&self, conversations: Vec<ConversationId>) {
+        self.checks.add(conversations);
+    }
+
+    fn check_where(&self, concerned: impl Fn(&ConversationId) -> bool) {
+        let mut found = HashSet::new();
+        for cell in self.sessions.all() {
+            let state = cell.state();
+            if !state.attached.is_empty() {
+                let conversations = state.standings.iter().map(|standing| standing.conversation);
+                found.extend(conversations.filter(&concerned));
+            }
+        }
+        self.checks.add(found);
+    }
+
+    /// Asks for the heads that are in doubt, and tells other nodes what they have missed.
+    pub(crate) fn tend_heads(self: &Arc<Self>) {
+        self.tell_missed();
+        if self.checks.pending.lock().is_empty() {
+            return;
+        }
+        let core = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let Ok(_turn) = core.checks.turn.try_lock() else { return };
+            let round = core.checks.take();
+            let (known, unknown) = core.ask_heads(round).await;
+            core.raise_all(&known.into_iter().collect());
+            core.checks.add(unknown);
+        });
+    }
+
+    fn tell_missed(&self) {
+        let missed = std::mem::take(&mut *self.checks.missed.lock());
+        for (node, conversations) in missed {
+            let named = match conversations.len() {
+                0..=MISSED => conversations.iter().copied().collect(),
+                _ => Vec::new(),
+            };
+            if self
+                .router
+                .send_to_node(&node, 0, Peer::Heads(Heads::Missed(named)))
+                .is_err()
+                && self.router.table().placement.nodes().contains(&node)
+            {
+                let mut missed = self.checks.missed.lock();
+                missed.entry(node).or_default().extend(conversations);
+            }
+        }
+    }
+
+    /// Raises the heads of whoever has these conversations.
+    fn raise_all(self: &Arc<Self>, heads: &HashMap<ConversationId, u64>) {
+        for cell in self.sessions.all() {
+            let behind = {
+                let mut state = cell.state();
+                let behind: Vec<_> = state
+                    .standings
+                    .iter()
+                    .filter_map(|standing| Some((standing, *heads.get(&standing.conversation)?)))
+                    .filter(|(standing, head)| *head > standing.head)
+                    .map(|(standing, head)| (standing.conversation, head))
+                    .collect();
+                let mut lagging = false;
+                for (conversation, head) in behind {
+                    lagging |= state.raise(conversation, head) == Delivered::NeedsReplay;
+                }
+                if lagging { state.lagging() } else { Vec::new() }
+            };
+            for connection in behind {
+                self.tell_session(&cell, Msg::Replay(connection));
+            }
+        }
+    }
+
+    /// A session is in a conversation's roster and does not know of the conversation: it may have missed its user's joining.
+    pub(crate) fn suspect(self: &Arc<Self>, cell: Arc<Cell>, conversation: ConversationId) {
+        if self.router.is_alone() {
+            return;
+        }
+        let core = Arc::clone(self);
+        self.runtime.spawn(async move {
+            // What is on its way comes first: most often that is the joining.
+            tokio::time::sleep(defaults::SUSPICION).await;
+            if cell.state().standing(conversation).is_none() {
+                core.learn(&cell, conversation).await;
+            }
+        });
+    }
+
+    /// Asks the store whether a session's user is a member of a conversation that the session does not know: the word of it
+    /// may be on its way, or lost. Says whether the session knows it now.
+    pub(crate) async fn learn(self: &Arc<Self>, cell: &Arc<Cell>, conversation: ConversationId) -> bool {
+        if self.router.is_alone() || cell.is_gone() {
+            return false;
+        }
+        let inbox = self.loader.inbox(cell.user).await.unwrap_or_default();
+        let mut memberships = inbox.memberships.iter();
+        let Some(membership) = memberships.find(|membership| membership.conversation == conversation) else {
+            return false;
+        };
+        let joined = cell.state().join(membership);
+        if !self.rosters.arrive(conversation, cell) {
+            return false;
+        }
+        if joined == Delivered::NeedsReplay {
+            let behind = cell.state().lagging();
+            for connection in behind {
+                self.tell_session(cell, Msg::Replay(connection));
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,322 @@
+//! Asks whose conversation another node owns, until they are answered.
+//!
+//! An ask of another node may get lost with its link, or find that its owner is none any more. So the asker keeps it, sends it
+//! again to whoever owns the conversation by then, and answers it itself when its time is over. Sending again is safe: a
+//! client message id never makes two messages, and what else may have been done already is answered as if it had been done
+//! now ([`settled`]).
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rookery_cluster::id::NodeId;
+use rookery_cluster::transport::SendError;
+
+use crate::conversation::command::Command;
+use crate::conversation::state::Outcome;
+use crate::defaults;
+use crate::hub::Hub;
+use crate::id::ConversationId;
+use crate::interchange::{Answer, Ask, Forwarded, Origin, Peer, Question, Reply};
+use crate::protocol::{ErrorCode, Problem};
+
+/// The asks that wait.
+#[derive(Default)]
+pub struct Outstanding {
+    next: AtomicU64,
+    table: Mutex<HashMap<u64, Waiting>>,
+}
+
+/// One that waits.
+struct Waiting {
+    ask: Ask,
+    /// Whom it was sent to and when; nobody while it waits for another owner.
+    sent: Option<(NodeId, Instant)>,
+    deadline: Instant,
+    /// An earlier sending may have done what it asks.
+    doubtful: bool,
+}
+
+/// What is to be done with one that waits.
+#[derive(Debug, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    Send,
+    GiveUp,
+}
+
+impl Waiting {
+    fn due(&self, now: Instant, owner: impl FnOnce() -> NodeId) -> Due {
+        match &self.sent {
+            _ if now >= self.deadline => Due::GiveUp,
+            None => Due::Send,
+            Some((node, at)) if now.duration_since(*at) >= defaults::ANSWER_PATIENCE && *node != owner() => Due::Send,
+            Some(_) => Due::Nothing,
+        }
+    }
+
+    /// What it asks, as it is to be sent now.
+    fn question(&self) -> Question {
+        match &self.ask.question {
+            Question::Do { command, repeat } => Question::Do {
+                command: command.clone(),
+                repeat: *repeat || self.doubtful,
+            },
+            other => other.clone(),
+        }
+    }
+}
+
+impl Outstanding {
+    fn insert(&self, waiting: Waiting) -> Option<u64> {
+        let ticket = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut table = self.table.lock();
+        if table.len() >= defaults::OUTSTANDING {
+            return None;
+        }
+        table.insert(ticket, waiting);
+        Some(ticket)
+    }
+
+    /// A node is gone, or the link to it: what was sent to it may have been done, and is to be asked again.
+    fn lost(&self, node: &NodeId) -> Vec<u64> {
+        let mut again = Vec::new();
+        for (ticket, waiting) in self.table.lock().iter_mut() {
+            if waiting.sent.as_ref().is_some_and(|(to, _)| to == node) {
+                waiting.sent = None;
+                waiting.doubtful = true;
+                again.push(*ticket);
+            }
+        }
+        again.sort_unstable();
+        again
+    }
+
+    fn due(&self, now: Instant, owner: impl Fn(ConversationId) -> NodeId) -> Vec<(u64, Due)> {
+        let mut table = self.table.lock();
+        let mut due = Vec::new();
+        for (ticket, waiting) in table.iter_mut() {
+            let act = waiting.due(now, || owner(waiting.ask.conversation));
+            if act != Due::Nothing {
+                waiting.doubtful |= waiting.sent.is_some();
+                due.push((*ticket, act));
+            }
+        }
+        due.sort_unstable_by_key(|(ticket, _)| *ticket);
+        due
+    }
+
+    /// How many wait.
+    pub fn count(&self) -> usize {
+        self.table.lock().len()
+    }
+}
+
+impl Hub {
+    /// Asks a conversation's owner on another node.
+    pub(crate) fn forward(self: &Arc<Self>, ask: Ask) {
+        if ask.origin == Origin::Nobody {
+            return self.mention(ask);
+        }
+        self.see_through(ask, false);
+    }
+
+    /// Keeps an ask until it is answered, whoever owns its conversation; `doubtful` says that it may have been done already.
+    fn see_through(self: &Arc<Self>, ask: Ask, doubtful: bool) {
+        let origin = ask.origin.clone();
+        let waiting = Waiting {
+            ask,
+            sent: None,
+            deadline: Instant::now() + defaults::CALL_DEADLINE,
+            doubtful,
+        };
+        match self.outstanding.insert(waiting) {
+            Some(ticket) => self.send_ask(ticket),
+            None => self.answer(origin, Err(Problem::unavailable("too much waits for other nodes"))),
+        }
+    }
+
+    /// Passes on what nobody waits for.
+    fn mention(&self, ask: Ask) {
+        let shard = self.shard(ask.conversation.as_bytes()).id;
+        let forwarded = self.forwarded(ask, Duration::ZERO);
+        self.router.send_to_shard(shard, forwarded).ok();
+    }
+
+    fn forwarded(&self, ask: Ask, within: Duration) -> Peer {
+        Peer::Forward(Box::new(Forwarded {
+            ask,
+            epoch: self.router.table().epoch,
+            within_ms: within.as_millis() as u32,
+        }))
+    }
+
+    /// Sends an ask that waits to its conversation's owner as of now.
+    fn send_ask(self: &Arc<Self>, ticket: u64) {
+        let mut table = self.outstanding.table.lock();
+        let Some(waiting) = table.get_mut(&ticket) else { return };
+        let owner = self.node_of_shard(waiting.ask.conversation.as_bytes());
+        let ask = Ask {
+            conversation: waiting.ask.conversation,
+            origin: Origin::Node {
+                node: self.node.clone(),
+                ticket,
+                connection: waiting.ask.origin.connection(),
+            },
+            question: waiting.question(),
+        };
+        let within = waiting.deadline.saturating_duration_since(Instant::now());
+        waiting.sent = Some((owner.clone(), Instant::now()));
+        if owner == self.node {
+            drop(table);
+            return self.asked(Box::new(ask));
+        }
+        let lane = u64::from(self.shard(ask.conversation.as_bytes()).id.0);
+        // Under the lock, so that asks of one sender leave in their order.
+        let sent = self.router.send_to_node(&owner, lane, self.forwarded(ask, within));
+        match sent {
+            Ok(()) => {}
+            Err(error @ SendError::TooLarge { .. }) => {
+                let waiting = table.remove(&ticket);
+                drop(table);
+                if let Some(waiting) = waiting {
+                    self.answer(waiting.ask.origin, Err(Problem::unavailable(error.to_string())));
+                }
+            }
+            Err(_) => waiting.sent = None,
+        }
+    }
+
+    /// A node answered one of these.
+    pub(crate) fn relayed(self: &Arc<Self>, ticket: u64, reply: Result<Reply, Problem>) {
+        let mut table = self.outstanding.table.lock();
+        if let Ok(Reply::NotOwner { epoch, appended }) = reply {
+            let Some(waiting) = table.get_mut(&ticket) else { return };
+            waiting.sent = None;
+            waiting.doubtful |= appended;
+            drop(table);
+            // Where this node's table is the older one, it waits for the newer.
+            if self.router.table().epoch > epoch {
+                self.send_ask(ticket);
+            }
+            return;
+        }
+        let Some(waiting) = table.remove(&ticket) else { return };
+        drop(table);
+        let reply = settled(&waiting.ask, waiting.doubtful, reply);
+        self.answer(waiting.ask.origin, reply);
+    }
+
+    /// What cannot be done here goes to the owner: `appended` says that it may stand in the log already.
+    pub(crate) fn bounce(self: &Arc<Self>, ask: Ask, appended: bool) {
+        match &ask.origin {
+            Origin::Nobody => {}
+            Origin::Node { .. } => {
+                let epoch = self.router.table().epoch;
+                self.answer(ask.origin, Ok(Reply::NotOwner { epoch, appended }));
+            }
+            Origin::Socket { .. } | Origin::Call { .. } if appended => self.see_through(ask, true),
+            Origin::Socket { .. } | Origin::Call { .. } => self.ask(ask),
+        }
+    }
+
+    /// A node is gone or the link to it broke: what waits for its answers is asked again.
+    pub(crate) fn ask_again(self: &Arc<Self>, node: &NodeId) {
+        for ticket in self.outstanding.lost(node) {
+            self.send_ask(ticket);
+        }
+    }
+
+    /// Looks after what waits: sends it again where there is an owner to send it to, and answers what has waited too long.
+    pub(crate) fn tend_outstanding(self: &Arc<Self>, now: Instant) {
+        if self.outstanding.count() > 0 {
+            let owner = |conversation: ConversationId| self.node_of_shard(conversation.as_bytes());
+            for (ticket, due) in self.outstanding.due(now, owner) {
+                match due {
+                    Due::Nothing => {}
+                    Due::Send => self.send_ask(ticket),
+                    Due::GiveUp => self.give_up(ticket),
+                }
+            }
+        }
+        for shard in &self.shards {
+            if !shard.life.is_open() {
+                for early in shard.life.overdue(now) {
+                    self.answer(early.ask.origin, Err(no_owner()));
+                }
+            }
+        }
+    }
+
+    fn give_up(self: &Arc<Self>, ticket: u64) {
+        let waiting = self.outstanding.table.lock().remove(&ticket);
+        if let Some(waiting) = waiting {
+            let problem = if waiting.doubtful || waiting.sent.is_some() {
+                crate::calls::no_answer()
+            } else {
+                no_owner()
+            };
+            self.answer(waiting.ask.origin, Err(problem));
+        }
+    }
+
+    /// Where an answer to an ask is to go: to the node that forwarded it.
+    pub(crate) fn answer_node(self: &Arc<Self>, node: &NodeId, answer: Answer) {
+        if *node == self.node {
+            return self.answered(answer);
+        }
+        if let Err(error) = self.router.send_to_node(node, 0, Peer::Answer(Box::new(answer))) {
+            tracing::debug!(%node, %error, "an answer to a node is lost; it asks again");
+        }
+    }
+}
+
+fn no_owner() -> Problem {
+    Problem::unavailable("the conversation is moving to another node; nothing was done")
+}
+
+/// An answer to what may have been done before: what a first sending did is no failure of the second.
+fn settled(ask: &Ask, doubtful: bool, reply: Result<Reply, Problem>) -> Result<Reply, Problem> {
+    let (Question::Do { command, .. }, Err(problem), true) = (&ask.question, &reply, doubtful) else {
+        return reply;
+    };
+    let was_done = match command {
+        Command::Create { .. } => problem.code == ErrorCode::Conflict,
+        Command::Remove { .. } | Command::Delete { .. } => {
+            matches!(problem.code, ErrorCode::NotFound | ErrorCode::NotMember)
+        }
+        _ => false,
+    };
+    if was_done {
+        return Ok(Reply::Done {
+            conversation: ask.conversation,
+            outcome: Outcome::Settled,
+        });
+    }
+    reply
+}
+
+/// Tends what waits, until the core is gone.
+pub async fn run(core: Weak<Hub>) {
+    let mut ticks = tokio::time::interval(defaults::OUTSTANDING_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut beaten = Instant::now();
+    loop {
+        ticks.tick().await;
+        let Some(core) = core.upgrade() else { return };
+        let now = Instant::now();
+        core.tend_outstanding(now);
+        core.tend_berths(now);
+        core.tend_heads();
+        if now.duration_since(beaten) >= defaults::BEAT_INTERVAL {
+            beaten = now;
+            core.beat();
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "outstanding/tests.rs"]
+mod tests;

@@ -1,0 +1,74 @@
+use uuid::Uuid;
+
+use super::*;
+use crate::id::UserId;
+
+fn user() -> UserId {
+    UserId(Uuid::from_u128(1))
+}
+
+fn ask(command: Command) -> Ask {
+    Ask {
+        conversation: ConversationId(Uuid::from_u128(2)),
+        origin: Origin::Nobody,
+        question: Question::Do { command, repeat: false },
+    }
+}
+
+fn waiting(sent: Option<(NodeId, Instant)>, deadline: Instant) -> Waiting {
+    Waiting {
+        ask: ask(Command::Delete { by: user() }),
+        sent,
+        deadline,
+        doubtful: false,
+    }
+}
+
+#[test]
+fn what_has_no_receiver_is_sent_and_what_was_sent_waits_for_its_answer() {
+    let now = Instant::now();
+    let later = now + defaults::CALL_DEADLINE;
+    let owner = |name: &'static str| move || NodeId::from(name);
+    assert_eq!(waiting(None, later).due(now, owner("a")), Due::Send);
+    let sent = waiting(Some(("a".into(), now)), later);
+    assert_eq!(
+        sent.due(now + defaults::ANSWER_PATIENCE, owner("a")),
+        Due::Nothing,
+        "the owner is slow"
+    );
+    assert_eq!(sent.due(now, owner("b")), Due::Nothing, "the old owner may answer yet");
+    assert_eq!(sent.due(now + defaults::ANSWER_PATIENCE, owner("b")), Due::Send);
+    assert_eq!(sent.due(later, owner("b")), Due::GiveUp);
+}
+
+#[test]
+fn what_was_on_its_way_to_a_lost_node_is_asked_again_as_a_repeat() {
+    let outstanding = Outstanding::default();
+    let (now, later) = (Instant::now(), Instant::now() + defaults::CALL_DEADLINE);
+    let lost = outstanding.insert(waiting(Some(("a".into(), now)), later)).unwrap();
+    let other = outstanding.insert(waiting(Some(("b".into(), now)), later)).unwrap();
+    assert_eq!(outstanding.lost(&"a".into()), [lost]);
+    let table = outstanding.table.lock();
+    assert!(matches!(table[&lost].question(), Question::Do { repeat: true, .. }));
+    assert!(matches!(table[&other].question(), Question::Do { repeat: false, .. }));
+}
+
+#[test]
+fn what_a_first_sending_did_is_no_failure_of_the_second() {
+    let conflict = || Err(Problem::new(ErrorCode::Conflict, "the group exists"));
+    let create = ask(Command::Create {
+        by: user(),
+        name: String::new(),
+        photo: None,
+        description: None,
+        members: Vec::new(),
+    });
+    assert!(matches!(settled(&create, true, conflict()), Ok(Reply::Done { .. })));
+    assert!(
+        settled(&create, false, conflict()).is_err(),
+        "nobody has made it but another"
+    );
+    let delete = ask(Command::Delete { by: user() });
+    assert!(settled(&delete, true, Err(Problem::not_found("group"))).is_ok());
+    assert!(settled(&delete, true, Err(Problem::unavailable("away"))).is_err());
+}

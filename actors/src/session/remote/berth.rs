@@ -1,0 +1,487 @@
+//! Sockets of this node whose sessions are, or were, on another: what clients say goes out, what their sessions say comes in,
+//! and when a session moves the socket is attached to its next owner from where it was.
+
+mod requests;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use rookery_cluster::id::NodeId;
+use tokio::sync::oneshot;
+
+use self::requests::Requests;
+use super::track::Track;
+use super::window::STEP;
+use crate::defaults;
+use crate::frames::Frames;
+use crate::hub::Hub;
+use crate::id::{ConnectionId, DeviceId, LoginId, UserId};
+use crate::interchange::parcel::{Attach, Parcel, Plug, Refusal};
+use crate::outlet::{Outlet, Pushed, Urgency};
+use crate::protocol::client::Request;
+use crate::protocol::{CloseCode, Problem, ServerFrame};
+use crate::striped::Striped;
+use crate::time::Timestamp;
+
+/// The sockets that are held for sessions elsewhere.
+#[derive(Default)]
+pub struct Berths {
+    table: Striped<ConnectionId, Arc<Berth>>,
+    /// Those that wait for something.
+    unsettled: Mutex<Vec<Arc<Berth>>>,
+}
+
+/// One socket.
+pub struct Berth {
+    pub user: UserId,
+    login: LoginId,
+    device_name: String,
+    connection: ConnectionId,
+    since: Timestamp,
+    outlet: Arc<dyn Outlet>,
+    inner: Mutex<Inner>,
+}
+
+type Waiter = oneshot::Sender<Result<DeviceId, Problem>>;
+
+struct Inner {
+    stage: Stage,
+    /// Whom it is attached to, or about to be.
+    at: Option<NodeId>,
+    attempt: u32,
+    /// Since when it is on this stage.
+    entered: Instant,
+    /// Since when it has no session.
+    away: Instant,
+    device: Option<DeviceId>,
+    track: Track,
+    requests: Requests,
+    /// Frames that the socket did not take yet.
+    held: Vec<(Frames, u32)>,
+    /// Credit not given back yet.
+    owed: usize,
+    waiter: Option<Waiter>,
+}
+
+/// Where a socket is on its way to its session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// It looks for an owner.
+    Away,
+    /// It has asked one.
+    Attaching,
+    Attached,
+    /// It is closed, or about to be.
+    Done,
+}
+
+/// What a berth is made of.
+pub struct Parts {
+    pub user: UserId,
+    pub login: LoginId,
+    pub device: Option<DeviceId>,
+    pub device_name: String,
+    pub since: Timestamp,
+    pub outlet: Arc<dyn Outlet>,
+    pub track: Track,
+    /// Whose presence it watches.
+    pub watching: Vec<UserId>,
+    pub waiter: Option<Waiter>,
+    /// Answers to what was asked before are on their way.
+    pub asked_before: bool,
+}
+
+impl Berth {
+    pub fn new(parts: Parts, hub: &Hub) -> Arc<Self> {
+        let now = Instant::now();
+        Arc::new(Self {
+            user: parts.user,
+            login: parts.login,
+            device_name: parts.device_name,
+            connection: parts.outlet.id(),
+            since: parts.since,
+            outlet: parts.outlet,
+            inner: Mutex::new(Inner {
+                stage: Stage::Away,
+                at: None,
+                attempt: 0,
+                entered: now,
+                away: now,
+                device: parts.device,
+                track: parts.track,
+                requests: Requests::new(&hub.limits, parts.asked_before, parts.watching),
+                held: Vec::new(),
+                owed: 0,
+                waiter: parts.waiter,
+            }),
+        })
+    }
+
+    fn plug(&self, inner: &Inner) -> Plug {
+        Plug {
+            connection: self.connection,
+            attempt: inner.attempt,
+        }
+    }
+
+    /// Asks the session's owner of now.
+    fn attach(&self, hub: &Arc<Hub>, inner: &mut Inner) {
+        let Some(greeting) = inner.track.greeting() else {
+            // What the client has is not known for sure: it comes back and says so itself.
+            return self.end(inner, CloseCode::NodeStopping);
+        };
+        let owner = hub.node_of(self.user);
+        inner.attempt += 1;
+        inner.stage = Stage::Attaching;
+        inner.entered = Instant::now();
+        inner.at = Some(owner.clone());
+        inner.held.clear();
+        inner.owed = 0;
+        let attach = Attach {
+            plug: self.plug(inner),
+            epoch: hub.router.table().epoch,
+            gateway: hub.node.clone(),
+            user: self.user,
+            login: self.login,
+            device: inner.device,
+            device_name: self.device_name.clone(),
+            since: self.since,
+            greeting,
+        };
+        hub.mail(&owner, Parcel::Attach(Box::new(attach)));
+    }
+
+    fn go_away(&self, inner: &mut Inner) {
+        if inner.stage == Stage::Done {
+            return;
+        }
+        let now = Instant::now();
+        if inner.stage == Stage::Attached {
+            inner.away = now;
+        }
+        inner.stage = Stage::Away;
+        inner.entered = now;
+    }
+
+    fn end(&self, inner: &mut Inner, code: CloseCode) {
+        if inner.stage == Stage::Done {
+            return;
+        }
+        inner.stage = Stage::Done;
+        inner.held.clear();
+        match inner.waiter.take() {
+            Some(waiter) => drop(waiter.send(Err(Problem::unavailable("the session could not be reached")))),
+            None => self.outlet.close(code),
+        }
+    }
+
+    /// What the client says.
+    pub fn frame(&self, hub: &Arc<Hub>, request: Request) {
+        let mut inner = self.inner.lock();
+        if let Err((id, problem)) = inner.requests.admit(self.user, &request, &hub.limits, Timestamp::now()) {
+            let refusal = Frames::one(ServerFrame::error(id, problem));
+            self.outlet.push(&refusal, Urgency::Answer);
+            return;
+        }
+        self.pass_in(hub, &mut inner, request);
+    }
+
+    fn pass_in(&self, hub: &Arc<Hub>, inner: &mut Inner, request: Request) {
+        match (inner.stage, &inner.at) {
+            (Stage::Attached, Some(owner)) => {
+                let frame = Parcel::Frame(self.plug(inner), Box::new(request));
+                hub.mail(owner, frame);
+            }
+            (Stage::Done, _) => {}
+            _ => {
+                if let Some((id, problem)) = inner.requests.wait(request) {
+                    self.outlet
+                        .push(&Frames::one(ServerFrame::error(id, problem)), Urgency::Answer);
+                }
+            }
+        }
+    }
+
+    /// The session's owner has taken the socket: what is unanswered is asked again, then what waited goes on.
+    pub(super) fn attached(&self, hub: &Arc<Hub>, plug: Plug, device: DeviceId) {
+        let mut inner = self.inner.lock();
+        if plug != self.plug(&inner) || inner.stage != Stage::Attaching {
+            return;
+        }
+        inner.stage = Stage::Attached;
+        inner.entered = Instant::now();
+        inner.device = Some(device);
+        if let Some(waiter) = inner.waiter.take() {
+            waiter.send(Ok(device)).ok();
+        }
+        for request in inner.requests.due() {
+            self.pass_in(hub, &mut inner, request);
+        }
+    }
+
+    /// The one who was asked does not have the session, or not any more, or will not have the socket.
+    pub(super) fn refused(self: &Arc<Self>, hub: &Arc<Hub>, _from: &NodeId, plug: Plug, refusal: Refusal) {
+        let mut inner = self.inner.lock();
+        if plug != self.plug(&inner) || !matches!(inner.stage, Stage::Attaching | Stage::Attached) {
+            return;
+        }
+        match refusal {
+            Refusal::NotOwner => {
+                self.go_away(&mut inner);
+                drop(inner);
+                hub.berths.unsettle(Arc::clone(self));
+            }
+            Refusal::Replaced => self.end(&mut inner, CloseCode::Replaced),
+            Refusal::Problem(problem) => {
+                if let Some(waiter) = inner.waiter.take() {
+                    inner.stage = Stage::Done;
+                    waiter.send(Err(problem)).ok();
+                } else {
+                    self.end(&mut inner, CloseCode::Overloaded);
+                }
+            }
+        }
+    }
+
+    /// The session goes to another node, having said all it had to say.
+    pub(super) fn released(self: &Arc<Self>, hub: &Arc<Hub>, plug: Plug) {
+        let mut inner = self.inner.lock();
+        if plug != self.plug(&inner) {
+            return;
+        }
+        self.go_away(&mut inner);
+        if inner.stage == Stage::Away && inner.at.as_ref() != Some(&hub.node_of(self.user)) {
+            self.attach(hub, &mut inner);
+        }
+        drop(inner);
+        hub.berths.unsettle(Arc::clone(self));
+    }
+
+    /// What came to the session after it had gone.
+    pub(super) fn returned(&self, hub: &Arc<Hub>, _plug: Plug, request: Request) {
+        let mut inner = self.inner.lock();
+        self.pass_in(hub, &mut inner, request);
+    }
+
+    pub(super) fn close(&self, plug: Plug, code: CloseCode) {
+        let mut inner = self.inner.lock();
+        if plug == self.plug(&inner) {
+            self.end(&mut inner, code);
+        }
+    }
+
+    /// Frames from the session.
+    pub(super) fn push(&self, hub: &Arc<Hub>, plug: Plug, frames: &Frames, urgency: Urgency, weight: u32) {
+        let mut inner = self.inner.lock();
+        if inner.stage == Stage::Done {
+            return;
+        }
+        let current = plug == self.plug(&inner) && matches!(inner.stage, Stage::Attaching | Stage::Attached);
+        match urgency {
+            Urgency::Answer if current || !is_greeting(frames) => self.give_answer(&mut inner, frames),
+            Urgency::Sequenced if current => return self.give(hub, &mut inner, frames.clone(), weight),
+            Urgency::Ephemeral if current => drop(self.outlet.push(frames, urgency)),
+            _ => return,
+        }
+        if current {
+            self.credit(hub, &mut inner, weight);
+        }
+    }
+
+    /// An answer to something that was asked before the session went.
+    pub fn answer(&self, frames: &Frames) {
+        let mut inner = self.inner.lock();
+        if inner.stage != Stage::Done {
+            self.give_answer(&mut inner, frames);
+        }
+    }
+
+    fn give_answer(&self, inner: &mut Inner, frames: &Frames) {
+        for (index, frame) in frames.frames().iter().enumerate() {
+            if inner.requests.answered(frame) {
+                self.outlet.push(&frames.part(index), Urgency::Answer);
+                inner.track.note(frame);
+            }
+        }
+    }
+
+    fn give(&self, hub: &Arc<Hub>, inner: &mut Inner, frames: Frames, weight: u32) {
+        if !inner.held.is_empty() || !self.hand_over(inner, &frames) {
+            inner.held.push((frames, weight));
+            return;
+        }
+        self.credit(hub, inner, weight);
+    }
+
+    /// Hands frames to the socket; false when it is full.
+    fn hand_over(&self, inner: &mut Inner, frames: &Frames) -> bool {
+        if !inner.track.may_know() {
+            let taken = self.outlet.push(frames, Urgency::Sequenced) != Pushed::Full;
+            if taken {
+                frames.frames().iter().for_each(|frame| inner.track.note(frame));
+            }
+            return taken;
+        }
+        // What the client knows already is left out. A socket that is full takes none of the rest twice: what it has is noted.
+        let unknown: Vec<_> = frames
+            .frames()
+            .iter()
+            .filter(|frame| !inner.track.knows(frame))
+            .cloned()
+            .collect();
+        let taken = unknown.is_empty() || self.outlet.push(&Frames::new(unknown), Urgency::Sequenced) != Pushed::Full;
+        if taken {
+            frames.frames().iter().for_each(|frame| inner.track.note(frame));
+        }
+        taken
+    }
+
+    fn credit(&self, hub: &Arc<Hub>, inner: &mut Inner, weight: u32) {
+        inner.owed += weight as usize;
+        if inner.owed >= STEP
+            && let Some(owner) = &inner.at
+        {
+            hub.mail(owner, Parcel::Credit(self.plug(inner), inner.owed as u32));
+            inner.owed = 0;
+        }
+    }
+
+    /// The socket has room again.
+    pub fn drained(&self, hub: &Arc<Hub>) {
+        let mut inner = self.inner.lock();
+        let mut held = std::mem::take(&mut inner.held).into_iter();
+        while let Some((frames, weight)) = held.next() {
+            if !self.hand_over(&mut inner, &frames) {
+                inner.held.push((frames, weight));
+                inner.held.extend(held);
+                return;
+            }
+            self.credit(hub, &mut inner, weight);
+        }
+    }
+
+    /// The socket is gone.
+    pub fn detach(&self, hub: &Arc<Hub>) {
+        hub.berths.remove(self.connection);
+        let mut inner = self.inner.lock();
+        inner.stage = Stage::Done;
+        if let Some(owner) = &inner.at {
+            hub.mail(owner, Parcel::Detach(self.plug(&inner)));
+        }
+    }
+
+    /// Looks after a socket that waits; false when there is nothing to look after any more.
+    fn tend(&self, hub: &Arc<Hub>, now: Instant) -> bool {
+        let mut inner = self.inner.lock();
+        let waited = now.duration_since(inner.entered);
+        match inner.stage {
+            Stage::Done => return false,
+            Stage::Attached => {
+                if inner.at.as_ref() == Some(&hub.node_of(self.user)) {
+                    return false;
+                }
+                // The old owner does not say that it has released it.
+                if waited > defaults::BERTH_PATIENCE {
+                    self.go_away(&mut inner);
+                    self.attach(hub, &mut inner);
+                }
+            }
+            Stage::Attaching if waited > defaults::BERTH_PATIENCE => self.attach(hub, &mut inner),
+            Stage::Attaching => {}
+            Stage::Away => self.attach(hub, &mut inner),
+        }
+        let lonely = !matches!(inner.stage, Stage::Attached | Stage::Done);
+        if lonely && now.duration_since(inner.away) > defaults::ATTACH_WAIT {
+            self.end(&mut inner, CloseCode::Overloaded);
+            return false;
+        }
+        true
+    }
+}
+
+/// Frames that only the attachment they were made for may send.
+fn is_greeting(frames: &Frames) -> bool {
+    let first = frames.frames().first();
+    matches!(first, Some(ServerFrame::Hello(_) | ServerFrame::Sync { .. }))
+}
+
+fn key(connection: ConnectionId) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[8..].copy_from_slice(&connection.0.to_be_bytes());
+    key
+}
+
+impl Berths {
+    pub fn get(&self, connection: ConnectionId) -> Option<Arc<Berth>> {
+        self.table.part(&key(connection)).lock().get(&connection).cloned()
+    }
+
+    pub fn insert(&self, berth: Arc<Berth>) {
+        let connection = berth.connection;
+        self.table.part(&key(connection)).lock().insert(connection, berth);
+    }
+
+    fn remove(&self, connection: ConnectionId) {
+        self.table.part(&key(connection)).lock().remove(&connection);
+    }
+
+    fn unsettle(&self, berth: Arc<Berth>) {
+        self.unsettled.lock().push(berth);
+    }
+
+    fn pick(&self, picked: impl Fn(&Berth) -> bool) -> Vec<Arc<Berth>> {
+        let of = |part: &Mutex<std::collections::HashMap<_, Arc<Berth>>>| {
+            let part = part.lock();
+            part.values().filter(|berth| picked(berth)).cloned().collect::<Vec<_>>()
+        };
+        self.table.parts().flat_map(of).collect()
+    }
+}
+
+impl Hub {
+    pub(super) fn berth(&self, connection: ConnectionId, act: impl FnOnce(&Arc<Berth>)) {
+        if let Some(berth) = self.berths.get(connection) {
+            act(&berth);
+        }
+    }
+
+    /// Holds a socket for a session elsewhere, and asks for that session.
+    pub(crate) fn hold(self: &Arc<Self>, berth: &Arc<Berth>) {
+        self.berths.insert(Arc::clone(berth));
+        berth.attach(self, &mut berth.inner.lock());
+        self.berths.unsettle(Arc::clone(berth));
+    }
+
+    /// What was said between here and a node is lost: its sessions are asked for anew.
+    pub(super) fn unsettle_berths(self: &Arc<Self>, node: &NodeId) {
+        for berth in self.berths.pick(|berth| berth.inner.lock().at.as_ref() == Some(node)) {
+            berth.go_away(&mut berth.inner.lock());
+            self.berths.unsettle(berth);
+        }
+    }
+
+    /// The table changed: sockets whose session's owner is another now wait to be released, but not for ever.
+    pub(crate) fn watch_berths(self: &Arc<Self>) {
+        let moved = |berth: &Berth| berth.inner.lock().at.as_ref() != Some(&self.node_of(berth.user));
+        for berth in self.berths.pick(moved) {
+            {
+                let mut inner = berth.inner.lock();
+                inner.entered = Instant::now();
+            }
+            self.berths.unsettle(berth);
+        }
+    }
+
+    /// Looks after the sockets that wait for their session.
+    pub(crate) fn tend_berths(self: &Arc<Self>, now: Instant) {
+        let unsettled = std::mem::take(&mut *self.berths.unsettled.lock());
+        let mut later: Vec<_> = unsettled.into_iter().filter(|berth| berth.tend(self, now)).collect();
+        if later.is_empty() {
+            return;
+        }
+        later.sort_unstable_by_key(|berth| berth.connection);
+        later.dedup_by_key(|berth| berth.connection);
+        self.berths.unsettled.lock().append(&mut later);
+    }
+}

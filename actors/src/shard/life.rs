@@ -1,0 +1,221 @@
+//! Whether a shard is served here, and what came before it was.
+//!
+//! A shard is closed, opening, open or closing. Only an open one takes commands; those that come while it is this node's by
+//! the table and not open yet wait here, in order and bounded. The phase is one atomic load on the path of every command.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::defaults;
+use crate::interchange::Ask;
+use crate::time::Timestamp;
+
+/// Where a shard is in its life on this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Phase {
+    /// Another node's, or nobody's yet.
+    Closed,
+    /// This node's: what the log has beyond the store is being read.
+    Opening,
+    /// Served.
+    Open,
+    /// No commands are taken any more; what is under way is seen through.
+    Closing,
+}
+
+impl Phase {
+    fn of(code: u8) -> Self {
+        match code {
+            1 => Self::Opening,
+            2 => Self::Open,
+            3 => Self::Closing,
+            _ => Self::Closed,
+        }
+    }
+}
+
+/// The phase of a shard, with the commands that came early.
+pub struct Life {
+    phase: AtomicU8,
+    early: Mutex<VecDeque<Early>>,
+    changed: watch::Sender<Phase>,
+    /// When it was opened last, in Unix milliseconds.
+    opened_at: AtomicI64,
+}
+
+/// A command that waits for its shard, until a deadline.
+pub struct Early {
+    pub ask: Box<Ask>,
+    pub deadline: Instant,
+}
+
+/// What became of a command that was to wait.
+pub enum Parked {
+    Kept,
+    /// The shard is open by now: go on.
+    Open(Box<Ask>),
+    /// Too many wait already.
+    Full(Box<Ask>),
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Closed as u8),
+            early: Mutex::default(),
+            changed: watch::Sender::new(Phase::Closed),
+            opened_at: AtomicI64::new(0),
+        }
+    }
+}
+
+impl Life {
+    pub fn phase(&self) -> Phase {
+        Phase::of(self.phase.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == Phase::Open as u8
+    }
+
+    pub fn opened_at(&self) -> Timestamp {
+        Timestamp(self.opened_at.load(Ordering::Acquire))
+    }
+
+    /// Moves from one phase to another; false when it was in none of `from`.
+    pub fn step(&self, from: &[Phase], to: Phase) -> bool {
+        let _early = self.early.lock();
+        let stepped = from.contains(&self.phase());
+        if stepped {
+            self.enter(to);
+        }
+        stepped
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+        self.changed.send_replace(phase);
+    }
+
+    /// Keeps a command until the shard is open.
+    pub fn park(&self, ask: Box<Ask>, deadline: Instant) -> Parked {
+        let mut early = self.early.lock();
+        if self.is_open() {
+            return Parked::Open(ask);
+        }
+        if early.len() >= defaults::EARLY_COMMANDS {
+            return Parked::Full(ask);
+        }
+        early.push_back(Early { ask, deadline });
+        Parked::Kept
+    }
+
+    /// Opens the shard, unless something came early: that is answered first, and then this is asked again, so that nothing
+    /// that comes later overtakes it. `None` when the shard is not opening any more.
+    pub fn open_or_early(&self, now: Timestamp) -> Option<VecDeque<Early>> {
+        let mut early = self.early.lock();
+        if self.phase() != Phase::Opening {
+            return None;
+        }
+        if early.is_empty() {
+            self.opened_at.store(now.0, Ordering::Release);
+            self.enter(Phase::Open);
+        }
+        Some(std::mem::take(&mut early))
+    }
+
+    /// Everything that waits: the shard is another node's now.
+    pub fn take_early(&self) -> VecDeque<Early> {
+        std::mem::take(&mut self.early.lock())
+    }
+
+    /// What has waited too long.
+    pub fn overdue(&self, now: Instant) -> Vec<Early> {
+        let mut early = self.early.lock();
+        let (late, waiting) = std::mem::take(&mut *early)
+            .into_iter()
+            .partition::<Vec<_>, _>(|early| early.deadline <= now);
+        *early = waiting.into();
+        late
+    }
+
+    /// Returns when the shard is in a phase that `wanted` accepts.
+    pub async fn until(&self, wanted: impl Fn(Phase) -> bool) {
+        let mut changes = self.changed.subscribe();
+        changes.wait_for(|phase| wanted(*phase)).await.ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::id::{ConversationId, UserId};
+    use crate::interchange::{Origin, Question};
+
+    fn ask(number: u128) -> Box<Ask> {
+        Box::new(Ask {
+            conversation: ConversationId(Uuid::from_u128(number)),
+            origin: Origin::Nobody,
+            question: Question::Typing {
+                user: UserId(Uuid::nil()),
+            },
+        })
+    }
+
+    fn park(life: &Life, number: u128, within: u64) -> Parked {
+        life.park(ask(number), Instant::now() + Duration::from_secs(within))
+    }
+
+    #[test]
+    fn what_came_early_is_answered_before_the_shard_opens() {
+        let life = Life::default();
+        assert!(life.step(&[Phase::Closed], Phase::Opening));
+        assert!(matches!(park(&life, 1, 9), Parked::Kept));
+        let early = life.open_or_early(Timestamp(5)).unwrap();
+        assert_eq!(
+            (early.len(), life.is_open()),
+            (1, false),
+            "it is not open before these are answered"
+        );
+        assert!(
+            matches!(park(&life, 2, 9), Parked::Kept),
+            "and who comes meanwhile waits behind them"
+        );
+        assert_eq!(life.open_or_early(Timestamp(5)).unwrap().len(), 1);
+        assert!(life.open_or_early(Timestamp(6)).unwrap().is_empty());
+        assert_eq!((life.is_open(), life.opened_at()), (true, Timestamp(6)));
+        assert!(matches!(park(&life, 3, 9), Parked::Open(_)));
+    }
+
+    #[test]
+    fn a_shard_lost_while_it_opens_does_not_open() {
+        let life = Life::default();
+        life.step(&[Phase::Closed], Phase::Opening);
+        park(&life, 1, 9);
+        assert!(life.step(&[Phase::Opening, Phase::Open], Phase::Closing));
+        assert!(life.open_or_early(Timestamp(5)).is_none());
+        assert_eq!((life.take_early().len(), life.phase()), (1, Phase::Closing));
+    }
+
+    #[test]
+    fn who_waits_is_bounded_in_number_and_in_time() {
+        let life = Life::default();
+        for number in 0..defaults::EARLY_COMMANDS {
+            park(&life, number as u128, (number % 2) as u64 * 9);
+        }
+        assert!(matches!(park(&life, 0, 9), Parked::Full(_)));
+        let late = life.overdue(Instant::now());
+        assert_eq!(late.len(), defaults::EARLY_COMMANDS / 2);
+        assert!(matches!(park(&life, 0, 9), Parked::Kept));
+    }
+}

@@ -1,0 +1,8 @@
+//! Several nodes in one process, over one log and one store: what users see of them while shards move, nodes die and two
+//! nodes believe that they own the same shard.
+#![allow(clippy::unwrap_used)]
+
+mod load;
+mod moves;
+mod sessions;
+mod support;

@@ -1,0 +1,132 @@
+//! Shards that move, and nodes that die or do not know yet that they own nothing.
+
+use rookery_actors::id::ConversationId;
+use rookery_actors::protocol::{ServerFrame, Target};
+
+use crate::support::World;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_of_different_nodes_talk() {
+    let world = World::of(&["a", "b", "c"]).await;
+    let users = ["a", "b", "c"].map(|home| world.user_of(home));
+    for (number, from) in users.iter().enumerate() {
+        let sender = world.connect(["a", "b", "c"][number], *from, None).await;
+        for (other, to) in users.iter().enumerate().filter(|(_, to)| *to != from) {
+            let receiver = world.connect(["a", "b", "c"][other], *to, None).await;
+            let conversation = ConversationId::direct(*from, *to);
+            let first = sender.sent(Target::User(*to), &format!("{number}-{other}-1")).await;
+            let last = sender.sent(Target::User(*to), &format!("{number}-{other}-2")).await;
+            receiver.reaches(conversation, last).await;
+            assert_eq!(last, first + 1);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sends_go_on_while_their_conversations_move() {
+    let mut world = World::of(&["a", "b"]).await;
+    let (ada, bob) = (world.user_of("a"), world.user_of("a"));
+    world.start("c").await;
+    let (ada, bob) = (world.connect("a", ada, None).await, world.connect("a", bob, None).await);
+    let mut expected = 0;
+    let tables = [&["a", "b", "c"][..], &["a", "c"], &["b", "c"], &["a", "b"]];
+    for (number, owners) in tables.into_iter().enumerate() {
+        for round in 0..20 {
+            ada.send(Target::User(bob.user), &format!("{number}-{round}"));
+        }
+        world.place(owners).await;
+        for round in 0..20 {
+            ada.sent(Target::User(bob.user), &format!("{number}-{round}")).await;
+        }
+        expected += 20;
+        assert_eq!(
+            ada.sent(Target::User(bob.user), &format!("after {number}")).await,
+            expected + 1
+        );
+        expected += 1;
+    }
+}
+
+/// Of two nodes that both believe they own a conversation each sees the other's messages, in the one order of the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_owners_make_one_history() {
+    let mut world = World::of(&["a"]).await;
+    let (ada, bob) = (world.user_of("a"), world.user_of("a"));
+    let at_a = [world.connect("a", ada, None).await, world.connect("a", bob, None).await];
+    let conversation = ConversationId::direct(ada, bob);
+    at_a[0].sent(Target::User(bob), "first").await;
+    // Nobody tells a.
+    world.start("b").await;
+    world.place_at(&["b"], &["b"]).await;
+    let at_b = [world.connect("b", ada, None).await, world.connect("b", bob, None).await];
+    for round in 0..20 {
+        at_a[0].send(Target::User(bob), &format!("a{round}"));
+        at_b[1].send(Target::User(ada), &format!("b{round}"));
+        // The same id on both sides makes one message.
+        at_a[1].send(Target::User(ada), &format!("both{round}"));
+        at_b[1].send(Target::User(ada), &format!("both{round}"));
+    }
+    let last = 1 + 60;
+    for client in at_a.iter().chain(&at_b) {
+        client.whole(conversation, last).await;
+    }
+    for round in 0..20 {
+        let seqs = [
+            at_a[0].sent(Target::User(bob), &format!("a{round}")).await,
+            at_b[1].sent(Target::User(ada), &format!("b{round}")).await,
+            at_a[1].sent(Target::User(ada), &format!("both{round}")).await,
+        ];
+        assert!(seqs.iter().all(|seq| *seq <= last), "{seqs:?}");
+        assert_eq!(seqs[2], at_b[1].sent(Target::User(ada), &format!("both{round}")).await);
+    }
+}
+
+/// A socket that stays open while its session is handed from node to node, planned or not, gets everything once and in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_goes_on_wherever_its_session_goes() {
+    let mut world = World::of(&["a", "b", "c"]).await;
+    let (ada, bob) = (world.user_of("b"), world.user_of("c"));
+    let (ada, bob) = (world.connect("a", ada, None).await, world.connect("a", bob, None).await);
+    let conversation = ConversationId::direct(ada.user, bob.user);
+    let mut expected = 0;
+    for (number, owners) in [&["a", "c"][..], &["a", "b"], &["a"], &["a", "b", "c"]]
+        .into_iter()
+        .enumerate()
+    {
+        for round in 0..10 {
+            ada.send(Target::User(bob.user), &format!("{number}-{round}"));
+            bob.send(Target::User(ada.user), &format!("{number}-{round}"));
+        }
+        world.place(owners).await;
+        for round in 0..10 {
+            ada.sent(Target::User(bob.user), &format!("{number}-{round}")).await;
+            bob.sent(Target::User(ada.user), &format!("{number}-{round}")).await;
+        }
+        expected += 20;
+    }
+    for client in [&ada, &bob] {
+        client.whole(conversation, expected).await;
+    }
+    // And now without a word of farewell.
+    for (number, dead) in ["b", "c"].into_iter().enumerate() {
+        for round in 0..10 {
+            ada.send(Target::User(bob.user), &format!("dead {number}-{round}"));
+            bob.send(Target::User(ada.user), &format!("dead {number}-{round}"));
+        }
+        world.kill(dead);
+        let left: Vec<_> = world.nodes.keys().copied().collect();
+        world.place(&left).await;
+        for round in 0..10 {
+            ada.sent(Target::User(bob.user), &format!("dead {number}-{round}"))
+                .await;
+            bob.sent(Target::User(ada.user), &format!("dead {number}-{round}"))
+                .await;
+        }
+        expected += 20;
+    }
+    for client in [&ada, &bob] {
+        client.whole(conversation, expected).await;
+        let hellos = client.socket.count(|frame| matches!(frame, ServerFrame::Hello(_)));
+        assert_eq!(hellos, 1);
+    }
+}
