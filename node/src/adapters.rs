@@ -1,4 +1,5 @@
-//! Adapters of the ports: embedded ones over one directory.
+//! Adapters of the ports: embedded ones over one directory, and real services.
 pub mod blobs;
 pub mod kafka;
+pub mod s3;
 pub mod sqlite;

@@ -2,7 +2,9 @@
 
 pub mod commands;
 mod failure;
+pub mod operator;
 mod reference;
+mod table;
 
 use std::path::PathBuf;
 
@@ -20,6 +22,7 @@ Examples:
   rookery example-config > rookery.toml    the manual of the configuration, to edit
   rookery check --config rookery.toml      is it valid, and is the data directory usable?
   rookery print-config                     what is in effect, and where each value comes from
+  rookery nodes --config rookery.toml      the cluster that the running server is part of
 
 Configuration, each overriding the one before:
   1. the defaults
@@ -71,6 +74,24 @@ pub enum Command {
         /// Ask only whether the process lives, not whether it is ready for clients.
         #[arg(long)]
         live: bool,
+    },
+    /// Print the cluster's nodes, as the running server sees them.
+    Nodes {
+        /// Print the admin listener's answer as it is.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print which node owns which shards.
+    Shards {
+        /// Print the admin listener's answer as it is.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell the running server to hand over what it owns, send its clients elsewhere, and stop.
+    Drain {
+        /// Print the admin listener's answer as it is.
+        #[arg(long)]
+        json: bool,
     },
     /// Print a page of the reference.
     Docs {

@@ -61,6 +61,7 @@ sections! {
     "gateway" => gateway: crate::gateway::Settings,
     "limits" => limits: Limits,
     "kafka" => kafka: crate::adapters::kafka::Settings,
+    "s3" => s3: crate::adapters::s3::Settings,
 }
 
 impl Section for Limits {

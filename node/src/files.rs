@@ -232,13 +232,16 @@ impl Files {
         Ok(Upload::Parts(signed))
     }
 
-    /// What lies in the blobs once the parts, if any, are put together.
+    /// What lies in the blobs once what was put is settled, and parts are put together.
     async fn uploaded(&self, file: &File, parts: Option<Vec<Part>>) -> Result<Option<u64>, Problem> {
         let size = |head: Option<Head>| head.map(|head| head.size);
-        let stored = self.blobs().head(file.id).await.map_err(logged)?;
-        let (None, Some(upload)) = (&stored, &file.upload) else {
-            return Ok(size(stored));
+        let Some(upload) = &file.upload else {
+            return self.blobs().settle(file.id).await.map(size).map_err(logged);
         };
+        let stored = self.blobs().head(file.id).await.map_err(logged)?;
+        if stored.is_some() {
+            return Ok(size(stored));
+        }
         let parts = multipart::in_order(parts, file.size)?;
         let assembled = self.blobs().complete(file.id, upload, &parts).await;
         match assembled.map_err(logged)? {

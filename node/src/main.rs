@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use rookery_node::admin::Admin;
-use rookery_node::cli::{Cli, Command, Failure, Status, commands};
+use rookery_node::cli::{Cli, Command, Failure, Status, commands, operator};
 use rookery_node::config::{self, Config, Loaded};
 use rookery_node::shutdown::{Lifecycle, Signal, Signals};
 use rookery_node::telemetry::{self, Metrics};
@@ -28,7 +28,10 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::PrintConfig => commands::print(&load()?.print()),
         Command::ExampleConfig => commands::print(&config::example()),
         Command::RotateKey => commands::rotate_key(&load()?.config),
-        Command::Health { live } => commands::health(&load()?.config, *live),
+        Command::Health { live } => operator::health(&load()?.config, *live),
+        Command::Nodes { json } => operator::nodes(&load()?.config, *json),
+        Command::Shards { json } => operator::shards(&load()?.config, *json),
+        Command::Drain { json } => operator::drain(&load()?.config, *json),
         Command::Docs { page } => commands::docs(*page),
     }
 }

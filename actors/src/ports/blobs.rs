@@ -84,9 +84,14 @@ pub struct Head {
 /// Object storage. All answers are of committed state; what is answered `Ok` is durable.
 #[async_trait]
 pub trait Blobs: Send + Sync + 'static {
-    /// A `PUT` of a whole content. An upload to a key that has content is refused by the store and changes nothing; of two
-    /// at the same time at most one succeeds.
+    /// A `PUT` of a whole content, which [`Blobs::settle`] makes that of its key. Once the key has content, such an upload
+    /// changes nothing: the store refuses it, or puts it where nobody reads.
     async fn presign_put(&self, put: &Put, expires_at: Timestamp) -> PortResult<Presigned>;
+
+    /// Makes what was put the content of its key, if that has none yet; says what the key holds now, `None` when nothing was
+    /// put. A step of its own because a signed URL is good until it expires, and not every store can be told to write a key
+    /// only once. Where one can, the upload itself may have given the key its content.
+    async fn settle(&self, key: FileId) -> PortResult<Option<Head>>;
 
     /// A `GET` (and `HEAD`) with support for single byte ranges. Signing asks nothing of the store: a key without content
     /// gives a URL that answers 404.

@@ -29,6 +29,7 @@ use rookery_actors::ports::{PortError, PortResult};
 use rookery_actors::time::Timestamp;
 use tokio::sync::Semaphore;
 
+pub(in crate::adapters) use self::serve::disposition;
 pub use self::serve::{Content, Served};
 pub use self::signature::{Lookup, Permit};
 
@@ -131,6 +132,11 @@ impl Blobs for DirBlobs {
         };
         let headers = vec![("content-type".into(), put.media_type.clone())];
         Ok(self.presigned(&permit, headers, expires_at))
+    }
+
+    /// An upload takes its place as it ends.
+    async fn settle(&self, key: FileId) -> PortResult<Option<Head>> {
+        self.head(key).await
     }
 
     async fn presign_get(&self, get: &Get, expires_at: Timestamp) -> PortResult<Presigned> {

@@ -38,7 +38,7 @@ mod watch;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -93,7 +93,7 @@ impl KafkaLog {
             let made = tokio::task::spawn_blocking(move || Producer::open(&settings, ledger, health)).await;
             Arc::new(made.map_err(|error| PortError::Broken(format!("kafka: {error}")))??)
         };
-        let committed = consumer.committed((0..shards).collect()).await?;
+        let committed = committed(&consumer, shards, patience).await?;
         let (closing, threads) = mpsc::sync_channel(1);
         let (reader, handle) = Reader::new(consumer.clone());
         let log = Self {
@@ -155,6 +155,17 @@ impl KafkaLog {
             Ok(known)
         } else {
             self.end(shard).await
+        }
+    }
+}
+
+/// The committed positions at the start, when the partitions of a new topic may still be on their way to their leaders.
+async fn committed(consumer: &Consumer, shards: u16, patience: Duration) -> PortResult<Vec<Offset>> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match consumer.committed((0..shards).collect()).await {
+            Err(PortError::Unavailable(_)) if Instant::now() < deadline => {}
+            outcome => return outcome,
         }
     }
 }
@@ -270,7 +281,7 @@ impl Drop for KafkaLog {
     fn drop(&mut self) {
         self.producer.stop();
         self.watched.stopping.store(true, Ordering::Relaxed);
-        self.health.suspect();
+        self.health.look();
         self.reader = None;
         // Answered by an error as soon as the last thread has let go of its end.
         if let Err(RecvTimeoutError::Timeout) = self.threads.lock().recv_timeout(CLOSING) {

@@ -34,6 +34,17 @@ pub struct AdminToken(String);
 impl AdminToken {
     /// The configured one, else the one in the configured file, else the one in the data directory, made if missing.
     pub fn load(settings: &Process, data_dir: &Path) -> Result<Self, TokenError> {
+        let path = data_dir.join(FILE);
+        let given = !settings.admin_token.is_empty() || !settings.admin_token_file.as_os_str().is_empty();
+        if given || path.exists() {
+            Self::existing(settings, data_dir)
+        } else {
+            Self::make(&path)
+        }
+    }
+
+    /// As [`Self::load`], for those who ask a server that has its token already.
+    pub fn existing(settings: &Process, data_dir: &Path) -> Result<Self, TokenError> {
         if !settings.admin_token.is_empty() {
             return Ok(Self(settings.admin_token.clone()));
         }
@@ -41,12 +52,12 @@ impl AdminToken {
         if !configured.as_os_str().is_empty() {
             return Self::read(configured);
         }
-        let path = data_dir.join(FILE);
-        if path.exists() {
-            Self::read(&path)
-        } else {
-            Self::make(&path)
-        }
+        Self::read(&data_dir.join(FILE))
+    }
+
+    /// The line of a request's head that shows it.
+    pub fn header(&self) -> String {
+        format!("Authorization: Bearer {}\r\n", self.0)
     }
 
     /// Whether this is the token; takes as long for a wrong one as for the right one.

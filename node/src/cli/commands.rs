@@ -1,20 +1,13 @@
-//! What the subcommands but `serve` do.
+//! What the subcommands do that need no running server.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use super::{Failure, Page, Status, reference};
+use super::{Failure, Page, reference};
 use crate::config::{Config, Loaded};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::{telemetry, wiring};
-
-/// How long the admin listener may take to answer `health`.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest answer `health` reads.
-const HEALTH_BYTES: u64 = 16 * 1024;
 
 /// Writes to standard output; a reader that went away is not a failure.
 pub fn print(text: &str) -> Result<ExitCode, Failure> {
@@ -64,44 +57,4 @@ pub fn docs(page: Page) -> Result<ExitCode, Failure> {
         Page::Metrics => telemetry::table(),
         Page::Errors => reference::errors(),
     })
-}
-
-/// Asks the admin listener, from the same machine.
-pub fn health(config: &Config, live: bool) -> Result<ExitCode, Failure> {
-    let address = reachable(config.process.admin_listen);
-    let path = if live { "/healthz" } else { "/readyz" };
-    let no = |what: String| Failure::new(Status::No, format!("http://{address}{path}: {what}"));
-    let answer = ask(address, path).map_err(|error| no(error.to_string()))?;
-    let status = answer.split_whitespace().nth(1).unwrap_or("no HTTP");
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    if status == "200" {
-        print(&format!("{body}\n"))
-    } else {
-        Err(no(format!("{status} {body}")))
-    }
-}
-
-/// An address that stands for every one of the machine is asked on loopback.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            Ipv4Addr::LOCALHOST.into()
-        } else {
-            Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    address
-}
-
-fn ask(address: SocketAddr, path: &str) -> io::Result<String> {
-    let mut socket = TcpStream::connect_timeout(&address, HEALTH_TIMEOUT)?;
-    socket.set_read_timeout(Some(HEALTH_TIMEOUT))?;
-    socket.set_write_timeout(Some(HEALTH_TIMEOUT))?;
-    write!(
-        socket,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = Vec::new();
-    socket.take(HEALTH_BYTES).read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
 }

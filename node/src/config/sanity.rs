@@ -32,6 +32,7 @@ pub fn problems(loaded: &Loaded) -> Vec<String> {
         .chain(filter(loaded))
         .chain(auth)
         .chain(kafka)
+        .chain(loaded.config.s3.check().err())
         .collect()
 }
 

@@ -16,9 +16,18 @@ const OURS: &[(&str, &[&str])] = &[
 ];
 
 /// Packages that only one crate may use directly.
-const ONLY_BY: &[(&str, &str)] = &[("rusqlite", "rookery-node"), ("ractor", "rookery-actors")];
+const ONLY_BY: &[(&str, &str)] = &[
+    ("rusqlite", "rookery-node"),
+    ("rdkafka", "rookery-node"),
+    ("mongodb", "rookery-node"),
+    ("aws-sdk-s3", "rookery-node"),
+    ("ractor", "rookery-actors"),
+    ("quinn", "rookery-cluster"),
+];
 
-/// Never linked: one TLS stack is enough, and it is one that builds without OpenSSL or CMake.
+/// Never linked: one TLS stack is enough, and it is one that builds without OpenSSL or CMake. But for this feature, as the
+/// client of Kafka knows no other.
+const NEEDS_OPENSSL: &str = "rookery-node/kafka-tls";
 const BANNED: &[&str] = &["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", "openssl-sys"];
 
 /// Of these at most one version.
@@ -161,7 +170,19 @@ fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn metadata() -> Value {
+/// All features of our crates, as `crate/feature`.
+fn features() -> Vec<String> {
+    let crates = cargo(&["metadata", "--format-version", "1", "--locked", "--no-deps"]);
+    let crates: Value = serde_json::from_str(&crates).unwrap();
+    let of = |package: &Value| {
+        let name = package["name"].as_str().unwrap().to_owned();
+        let features: Vec<_> = package["features"].as_object().unwrap().keys().cloned().collect();
+        features.into_iter().map(move |feature| format!("{name}/{feature}"))
+    };
+    list(&crates["packages"]).flat_map(of).collect()
+}
+
+fn metadata(features: &[String]) -> Value {
     let version = cargo(&["-vV"]);
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
     let options = [
@@ -169,7 +190,8 @@ fn metadata() -> Value {
         "--format-version",
         "1",
         "--locked",
-        "--all-features",
+        "--features",
+        &features.join(","),
         "--filter-platform",
         host,
     ];
@@ -178,13 +200,20 @@ fn metadata() -> Value {
 
 #[test]
 fn dependencies_point_down_and_licences_are_allowed() {
-    let metadata = metadata();
+    let features: Vec<_> = features().into_iter().filter(|name| name != NEEDS_OPENSSL).collect();
+    let metadata = metadata(&features);
     let graph = Graph::of(&metadata);
     assert_eq!(graph.members.len(), OURS.len(), "a crate without a rule");
     assert!(graph.linked().len() > 50, "the graph is not all there");
     let offences = graph.offences();
     assert!(offences.is_empty(), "\n{}", offences.join("\n"));
     assert_eq!(features_too_many(&metadata), [""; 0], "the load harness is a client");
+}
+
+#[test]
+fn openssl_comes_with_one_feature_alone() {
+    let graph = Graph::of(&metadata(&features()));
+    assert_eq!(graph.offences(), ["openssl-sys is banned"], "with {NEEDS_OPENSSL}");
 }
 
 /// A graph of packages (name, licence) and uses (from, to, kind).

@@ -42,7 +42,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         applies: |source| !source.path.starts_with("node/src/adapters") && !source.is_test(),
-        refuses: &["rusqlite"],
+        refuses: &["rusqlite", "rdkafka", "mongodb::", "aws_sdk_s3"],
         why: "clients of services are the adapters' alone",
     },
     Rule {

@@ -9,3 +9,5 @@
 mod support;
 
 mod instances;
+mod kafka;
+mod s3;

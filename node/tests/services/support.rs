@@ -1,7 +1,10 @@
 //! Where the services are, and names that no other test uses.
 
+mod bucket;
 mod service;
 
+#[allow(unused_imports)] // each target that has this needs some of it
+pub use bucket::{bucket, make_bucket};
 pub use service::Service;
 
 /// `host:port` of the shared Kafka broker.

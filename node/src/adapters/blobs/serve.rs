@@ -119,7 +119,7 @@ fn names(tags: &str, etag: &str) -> bool {
 
 /// `Content-Disposition` (RFC 6266): the name for old readers in plain letters, and as it is by RFC 8187. A name is never a
 /// path, and never ends the header.
-fn disposition(name: &str) -> String {
+pub(in crate::adapters) fn disposition(name: &str) -> String {
     let name: String = name
         .chars()
         .map(|char| {

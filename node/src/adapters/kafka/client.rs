@@ -136,8 +136,15 @@ impl Health {
         }
     }
 
-    /// A client lost all its connections: whoever watches looks at once.
+    /// The producer lost all its connections. What comes now would wait for nobody; whoever watches looks at once whether
+    /// that is so.
     pub fn suspect(&self) {
+        self.set_away(true);
+        self.look();
+    }
+
+    /// Wakes whoever watches.
+    pub fn look(&self) {
         *self.suspected.lock() = true;
         self.changed.notify_all();
     }
@@ -278,8 +285,9 @@ mod tests {
     fn health_wakes_who_watches() {
         let health = Health::default();
         health.suspect();
-        health.wait(std::time::Duration::from_secs(60));
-        health.set_away(true);
         assert!(health.is_away());
+        health.wait(std::time::Duration::from_secs(60));
+        health.set_away(false);
+        assert!(!health.is_away());
     }
 }

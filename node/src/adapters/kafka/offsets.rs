@@ -2,7 +2,7 @@
 //! so it runs on a thread that may.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -14,8 +14,7 @@ use super::client::{Quiet, request_error};
 
 /// How long a request to the brokers may take before the caller is told that they are away.
 pub const REQUEST: Duration = Duration::from_secs(5);
-/// Tries of a request that was sent to a broker that leads a partition no more, and the pause between them.
-const TRIES: u32 = 10;
+/// The pause before a request is sent again that met a broker that leads a partition no more, or not yet.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The one consumer of a log, and the topic it is for.
@@ -81,13 +80,13 @@ impl Consumer {
         list
     }
 
-    /// Where partitions end (`Place::End`) or begin (`Place::Beginning`), in the order asked. Asked again for a moment while
-    /// leaders change.
+    /// Where partitions end (`Place::End`) or begin (`Place::Beginning`), in the order asked. Asked again while leaders change,
+    /// as long as the caller has patience.
     pub fn bounds_now(&self, shards: &[u16], place: Place, patience: Duration) -> PortResult<Vec<Offset>> {
         if shards.is_empty() {
             return Ok(Vec::new());
         }
-        let mut tries = 1;
+        let deadline = Instant::now() + patience;
         loop {
             let list = self.list(shards.iter().map(|shard| (*shard, place)));
             // The library takes these two places for the times they stand for in the protocol.
@@ -98,10 +97,9 @@ impl Consumer {
                 },
                 Err(error) => error,
             };
-            if tries == TRIES || !is_passing(&failure) {
+            if Instant::now() >= deadline || !is_passing(&failure) {
                 return Err(request_error("ask Kafka where partitions end", &failure));
             }
-            tries += 1;
             std::thread::sleep(PAUSE);
             self.inner.fetch_metadata(Some(&self.topic), patience).ok();
         }
@@ -122,6 +120,18 @@ impl Consumer {
             return Ok(known.into_iter().flatten().collect());
         }
         let first = self.bounds_now(shards, Place::Beginning, REQUEST)?;
+        for ((shard, first), _) in shards
+            .iter()
+            .zip(&first)
+            .zip(&known)
+            .filter(|((_, first), known)| **first > 0 && known.is_none())
+        {
+            tracing::warn!(
+                shard,
+                first,
+                "the group has no position of this shard: it begins at the first kept record"
+            );
+        }
         Ok(known
             .into_iter()
             .zip(first)
@@ -194,6 +204,8 @@ fn is_passing(error: &KafkaError) -> bool {
                 | Code::UnknownLeaderEpoch
                 | Code::OffsetNotAvailable
                 | Code::ReplicaNotAvailable
+                | Code::BrokerTransportFailure
+                | Code::DestroyBroker
         )
     )
 }

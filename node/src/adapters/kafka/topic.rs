@@ -58,7 +58,13 @@ pub async fn ready(consumer: &Consumer, settings: &Settings, shards: u16, patien
             _ => tokio::time::sleep(PAUSE).await,
         }
     }
-    check_policy(&policy(&admin, settings).await?, settings)
+    loop {
+        match policy(&admin, settings).await {
+            Ok(policy) => return check_policy(&policy, settings),
+            Err(PortError::Unavailable(_)) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn admin(settings: &Settings) -> PortResult<AdminClient<DefaultClientContext>> {
@@ -179,8 +185,12 @@ async fn policy(admin: &AdminClient<DefaultClientContext>, settings: &Settings) 
             .and_then(|entry| entry.value.clone())
             .unwrap_or_default()
     };
+    let cleanup = value("cleanup.policy");
+    if cleanup.is_empty() {
+        return Err(failed("the broker that was asked does not know the topic yet".into()));
+    }
     Ok(Policy {
-        cleanup: value("cleanup.policy"),
+        cleanup,
         min_insync: value("min.insync.replicas").parse().unwrap_or(0),
         retention_ms: value("retention.ms").parse().unwrap_or(0),
     })

@@ -79,11 +79,11 @@ impl Service {
         self.signal("CONT");
     }
 
-    /// Its process, while that runs: a stranger that was given the same pid works in another directory.
+    /// Its process, while that runs: it works in its directory or below, unlike a stranger that was given its pid.
     fn pid(&self) -> Option<String> {
         let pid = read(&self.dir.join("pid"));
         let works_in = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
-        (works_in == self.dir.canonicalize().ok()?).then_some(pid)
+        works_in.starts_with(self.dir.canonicalize().ok()?).then_some(pid)
     }
 
     fn signal(&self, name: &str) {

@@ -1,0 +1,80 @@
+//! The clients: one that asks the store, and one that only signs, for the address under which people reach it.
+
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedHttpClient,
+};
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use rookery_actors::ports::{PortError, PortResult};
+
+use super::Settings;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Until a request is answered, not until its body is read. Copying 100 MB is the longest.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a request is made before its failure is told.
+const ATTEMPTS: u32 = 3;
+
+pub(super) fn client(settings: &Settings) -> PortResult<Client> {
+    let config = config(settings, &settings.endpoint)?;
+    Ok(Client::from_conf(config.http_client(transport(settings)?).build()))
+}
+
+pub(super) fn signer(settings: &Settings) -> PortResult<Client> {
+    let endpoint = match settings.public_endpoint.is_empty() {
+        true => &settings.endpoint,
+        false => &settings.public_endpoint,
+    };
+    Ok(Client::from_conf(config(settings, endpoint)?.build()))
+}
+
+fn config(settings: &Settings, endpoint: &str) -> PortResult<Builder> {
+    let secret = settings.read_secret_key().map_err(PortError::Broken)?;
+    let token = Some(settings.session_token.clone()).filter(|token| !token.is_empty());
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build();
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(settings.region.clone()))
+        .credentials_provider(Credentials::new(
+            &settings.access_key,
+            secret,
+            token,
+            None,
+            "configuration",
+        ))
+        .force_path_style(settings.path_style)
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        // The newer checksums, unasked for, are refused by older stores.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    Ok(match endpoint {
+        "" => config,
+        _ => config.endpoint_url(endpoint),
+    })
+}
+
+/// HTTP with or without TLS, as the endpoint says.
+fn transport(settings: &Settings) -> PortResult<SharedHttpClient> {
+    let broken = |error: String| PortError::Broken(format!("S3: `s3.ca_file` {}: {error}", settings.ca_file.display()));
+    let mut trusted = TrustStore::default();
+    if !settings.ca_file.as_os_str().is_empty() {
+        let pem = std::fs::read(&settings.ca_file).map_err(|error| broken(error.to_string()))?;
+        trusted = TrustStore::empty().with_pem_certificate(pem);
+    }
+    let context = TlsContext::builder().with_trust_store(trusted).build();
+    let context = context.map_err(|error| broken(error.to_string()))?;
+    Ok(aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(context)
+        .build_https())
+}
