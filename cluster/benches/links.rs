@@ -127,9 +127,15 @@ async fn round_trip(seconds: u64) {
     });
     a.deliver_to(clock.clone());
     let used = cpu();
-    let sent = tokio::task::spawn_blocking(move || send_at_rate(&a, start, seconds * RATE));
+    let sender = a.clone();
+    let sent = tokio::task::spawn_blocking(move || send_at_rate(&sender, start, seconds * RATE));
     let sent = sent.await.expect("the sender runs to its end");
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let late = Instant::now() + Duration::from_secs(5);
+    while clock.micros.lock().len() < sent as usize && Instant::now() < late {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // The links live as long as their transports.
+    drop((a, b));
     let mut micros = std::mem::take(&mut *clock.micros.lock());
     micros.sort_unstable();
     assert_eq!(micros.len() as u64, sent, "lost some");

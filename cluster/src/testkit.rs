@@ -12,7 +12,9 @@ use crate::id::NodeId;
 use crate::transport::{Observer, Sink, Transport};
 
 pub mod contract;
+pub mod lot;
 pub mod proxy;
+pub mod simulated;
 
 /// How long a test waits for what must happen.
 pub const LONG: Duration = Duration::from_secs(30);

@@ -114,18 +114,13 @@ impl Network {
         let others = nodes.iter().filter(|(name, _)| *name != node);
         others.map(|(name, inbound)| (name.clone(), inbound.clone())).collect()
     }
-
-    fn inbound(&self, node: &NodeId) -> Option<Arc<Inbound>> {
-        self.nodes.lock().get(node).cloned()
-    }
 }
 
 impl Endpoint {
     /// Whether this is still the node that the network knows by this name.
     fn is_joined(&self) -> bool {
-        self.network
-            .inbound(&self.node)
-            .is_some_and(|current| Arc::ptr_eq(&current, &self.inbound))
+        let nodes = self.network.nodes.lock();
+        nodes.get(&self.node).is_some_and(|own| Arc::ptr_eq(own, &self.inbound))
     }
 }
 
@@ -140,10 +135,13 @@ impl Drop for Endpoint {
 impl Transport for Endpoint {
     fn send(&self, to: &NodeId, lane: u64, payload: Bytes) -> Result<(), SendError> {
         let unreachable = || SendError::Unreachable(to.clone());
-        if *to == self.node || !self.is_joined() {
+        // Held until the payload is queued: what a replaced node says comes before its end is told, or not at all.
+        let nodes = self.network.nodes.lock();
+        let is_joined = |own: &Arc<Inbound>| Arc::ptr_eq(own, &self.inbound);
+        if *to == self.node || !nodes.get(&self.node).is_some_and(is_joined) {
             return Err(unreachable());
         }
-        let inbound = self.network.inbound(to).ok_or_else(unreachable)?;
+        let inbound = nodes.get(to).ok_or_else(unreachable)?;
         let mut framed = BytesMut::new();
         write_frame(&mut framed, &payload).map_err(|_| SendError::TooLarge {
             node: to.clone(),
