@@ -45,6 +45,8 @@ pub enum Msg {
     Settle(oneshot::Sender<()>),
     /// Leave the memory: another node owns this conversation.
     Retire(oneshot::Sender<()>),
+    /// Stop: nothing finds the way here any more.
+    Gone,
 }
 
 /// A record read back from the log.
@@ -104,6 +106,7 @@ impl Actor for ConversationActor {
             Box::pin(shell.load()).await;
         }
         match msg {
+            Msg::Ask(ask) if shell.is_retired() => shell.pass_on(*ask),
             Msg::Ask(ask) => shell.ask(ask),
             Msg::Cleared(ask, word) => shell.cleared(*ask, word),
             Msg::Judged(ask, message) => shell.judged(*ask, message.map(|message| *message)),
@@ -119,9 +122,11 @@ impl Actor for ConversationActor {
             Msg::Settle(done) => drop(done.send(())),
             Msg::Retire(done) => {
                 shell.retire();
-                myself.stop(None);
                 done.send(()).ok();
+                // What was handed over just before is passed on before it stops.
+                myself.cast(Msg::Gone).ok();
             }
+            Msg::Gone => myself.stop(None),
         }
         Ok(())
     }

@@ -29,6 +29,8 @@ pub struct Shell {
     pub(super) hot: Arc<Hot>,
     pub(super) state: State,
     loaded: bool,
+    /// Another node owns the conversation.
+    retired: bool,
     pub(super) tail: Tail,
     /// Own appends that were not read back yet.
     pub(super) in_flight: u32,
@@ -53,6 +55,7 @@ impl Shell {
             id: seed.conversation,
             hot: seed.hot,
             loaded: false,
+            retired: false,
             tail: Tail::default(),
             in_flight: 0,
             stored_applied: 0,
@@ -212,8 +215,18 @@ impl Shell {
         self.core.bounce(again(self.id, origin, record.command), false);
     }
 
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired
+    }
+
+    pub(super) fn pass_on(&self, ask: Ask) {
+        self.core.bounce(ask, false);
+    }
+
     /// Another node owns the conversation: what waits here is asked there.
     pub(super) fn retire(&mut self) {
+        self.retired = true;
+        self.core.conversations.remove(self.id);
         let waiting = self.changing.drain().flat_map(|(_, asks)| asks);
         let held = self.held.drain().flat_map(|(_, asks)| asks);
         for ask in waiting.chain(held) {

@@ -107,9 +107,10 @@ impl Link {
         let vacant = {
             let mut state = self.cell.state();
             let before = state.attached.len();
+            // This attachment of it: the same socket may be attached anew by now.
             state
                 .attached
-                .retain(|attached| attached.outlet.id() != self.connection);
+                .retain(|attached| !Arc::ptr_eq(&attached.outlet, &self.outlet));
             before > 0 && state.attached.is_empty()
         };
         self.core.presence.forget(self.connection);

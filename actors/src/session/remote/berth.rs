@@ -449,7 +449,14 @@ impl Hub {
     /// Holds a socket for a session elsewhere, and asks for that session.
     pub(crate) fn hold(self: &Arc<Self>, berth: &Arc<Berth>) {
         self.berths.insert(Arc::clone(berth));
-        berth.attach(self, &mut berth.inner.lock());
+        let mut inner = berth.inner.lock();
+        if inner.stage == Stage::Done {
+            // It went while it was on its way here.
+            drop(inner);
+            return self.berths.remove(berth.connection);
+        }
+        berth.attach(self, &mut inner);
+        drop(inner);
         self.berths.unsettle(Arc::clone(berth));
     }
 

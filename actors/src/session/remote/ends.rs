@@ -200,7 +200,10 @@ impl Hub {
             Err(_) if !shard.life.is_open() => return Err(Refusal::NotOwner),
             Err(refusal) => return Err(refusal),
         };
+        let device = link.device;
         end.link.set(link).ok();
+        // Only now: what the client says next finds its way in.
+        end.outlet.post.mail(Parcel::Attached(end.plug, device));
         if end.gone.load(Ordering::Acquire) {
             // It went while it was being attached.
             end.leave();
@@ -223,7 +226,6 @@ impl Hub {
                 crate::system::attach_here(self, &arrival, outlet, greet).await?
             }
         };
-        end.outlet.post.mail(Parcel::Attached(attach.plug, link.device));
         Ok(link)
     }
 
