@@ -1,5 +1,6 @@
 //! Adapters of the ports: embedded ones over one directory, and real services.
 pub mod blobs;
 pub mod kafka;
+pub mod mongo;
 pub mod s3;
 pub mod sqlite;

@@ -62,6 +62,7 @@ sections! {
     "limits" => limits: Limits,
     "kafka" => kafka: crate::adapters::kafka::Settings,
     "s3" => s3: crate::adapters::s3::Settings,
+    "mongodb" => mongodb: crate::adapters::mongo::Settings,
 }
 
 impl Section for Limits {

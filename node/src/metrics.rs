@@ -187,6 +187,26 @@ pub const METRICS: &[Metric] = &[
         "node_store_read_seconds",
         "time of one query, the wait for a reader included",
     ),
+    // MongoDB.
+    histogram(
+        "node_mongodb_command_seconds",
+        "time of one command to MongoDB, the wait for a connection and the further batches of its answer included, by command",
+    )
+    .by(&["command"]),
+    counter(
+        "node_mongodb_failures_total",
+        "commands to MongoDB that failed or were not answered in time; writes that a unique index refused count among them",
+    )
+    .by(&["command"]),
+    gauge("node_mongodb_connections", "connections to MongoDB that are open or being made"),
+    counter(
+        "node_mongodb_fenced_total",
+        "projections of conversations that changed nothing because the store was as far already: replays, and zombies",
+    ),
+    counter(
+        "node_mongodb_conflicts_total",
+        "messages that another node rewrote while updates were folded into them, and that were read again",
+    ),
     // Accounts.
     counter("node_sign_ups_total", "accounts made"),
     counter(

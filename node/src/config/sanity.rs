@@ -27,12 +27,14 @@ pub fn problems(loaded: &Loaded) -> Vec<String> {
     let rules = musts(&loaded.config.process, &loaded.config.limits);
     let auth = loaded.config.auth.check().err();
     let kafka = loaded.config.kafka.check().err();
+    let mongodb = loaded.config.mongodb.check().err();
     broken(rules, loaded)
         .chain(zeros(loaded))
         .chain(filter(loaded))
         .chain(auth)
         .chain(kafka)
         .chain(loaded.config.s3.check().err())
+        .chain(mongodb)
         .collect()
 }
 

@@ -10,4 +10,5 @@ mod support;
 
 mod instances;
 mod kafka;
+mod mongo;
 mod s3;
