@@ -1,9 +1,13 @@
-//! The stores on MongoDB keep every clause of their ports.
+//! The stores on MongoDB keep every clause of their ports, also when two nodes write at once and when the server is killed.
 //!
 //! The server is a compatible implementation, not MongoDB itself (`deploy/services/mongodb`): what it does not have, sessions
 //! and transactions among it, the stores do without; how fast it is says nothing of MongoDB.
 
+mod faults;
+mod measure;
 mod opening;
+mod race;
+mod story;
 
 use std::cell::RefCell;
 use std::sync::Arc;
