@@ -1,7 +1,7 @@
 //! A socket's way into its session on this node: every frame of a client comes in here. Nothing blocks; what has to wait is a task or an ask.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 
 use super::actor::Msg;
 use super::state::Phase;
@@ -26,13 +26,14 @@ pub struct Link {
     core: Arc<Hub>,
     cell: Arc<Cell>,
     connection: ConnectionId,
-    outlet: Arc<dyn Outlet>,
+    /// Weak, because the connection keeps its link.
+    outlet: Weak<dyn Outlet>,
     /// Sends of this connection, counted as far as they may be repeats of what an earlier one left unanswered.
     sends: AtomicU32,
 }
 
 impl Link {
-    pub(crate) fn new(core: Arc<Hub>, cell: Arc<Cell>, device: DeviceId, outlet: Arc<dyn Outlet>) -> Self {
+    pub(crate) fn new(core: Arc<Hub>, cell: Arc<Cell>, device: DeviceId, outlet: &Arc<dyn Outlet>) -> Self {
         let connection = outlet.id();
         Self {
             user: cell.user,
@@ -40,7 +41,7 @@ impl Link {
             core,
             cell,
             connection,
-            outlet,
+            outlet: Arc::downgrade(outlet),
             sends: AtomicU32::new(0),
         }
     }
@@ -110,7 +111,7 @@ impl Link {
             // This attachment of it: the same socket may be attached anew by now.
             state
                 .attached
-                .retain(|attached| !Arc::ptr_eq(&attached.outlet, &self.outlet));
+                .retain(|attached| !std::ptr::addr_eq(Arc::as_ptr(&attached.outlet), self.outlet.as_ptr()));
             before > 0 && state.attached.is_empty()
         };
         self.core.presence.forget(self.connection);
@@ -124,7 +125,7 @@ impl Link {
     }
 
     fn push(&self, frame: ServerFrame) {
-        self.outlet.push(&Frames::one(frame), Urgency::Answer);
+        push(&self.outlet, frame);
     }
 
     fn refuse(&self, id: Option<String>, problem: Problem) {
@@ -246,7 +247,7 @@ impl Link {
     ) -> Result<(), Problem> {
         let limit = validate::history_limit(limit);
         let span = validate::span(before, after)?;
-        let (core, user, outlet) = (Arc::clone(&self.core), self.user, Arc::clone(&self.outlet));
+        let (core, user, outlet) = (Arc::clone(&self.core), self.user, Weak::clone(&self.outlet));
         self.core.runtime.spawn(async move {
             let frame = match core.history(user, conversation, span, limit).await {
                 Ok(history) => ServerFrame::History {
@@ -256,7 +257,7 @@ impl Link {
                 },
                 Err(problem) => ServerFrame::error(id, problem),
             };
-            outlet.push(&Frames::one(frame), Urgency::Answer);
+            push(&outlet, frame);
         });
         Ok(())
     }
@@ -278,16 +279,27 @@ impl Link {
         if users.len() > self.core.limits.watch_users {
             return Err(Problem::too_large("users", self.core.limits.watch_users));
         }
-        let (core, cell, outlet) = (Arc::clone(&self.core), Arc::clone(&self.cell), Arc::clone(&self.outlet));
+        let (core, cell, outlet) = (
+            Arc::clone(&self.core),
+            Arc::clone(&self.cell),
+            Weak::clone(&self.outlet),
+        );
         let connection = self.connection;
         self.core.runtime.spawn(async move {
             let frame = match core.watch(&cell, connection, users).await {
                 Ok(()) => ServerFrame::Ok { id, seq: None },
                 Err(problem) => ServerFrame::error(id, problem),
             };
-            outlet.push(&Frames::one(frame), Urgency::Answer);
+            push(&outlet, frame);
         });
         Ok(())
+    }
+}
+
+/// Answers a connection that is still there.
+fn push(outlet: &Weak<dyn Outlet>, frame: ServerFrame) {
+    if let Some(outlet) = outlet.upgrade() {
+        outlet.push(&Frames::one(frame), Urgency::Answer);
     }
 }
 

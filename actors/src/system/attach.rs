@@ -32,7 +32,7 @@ pub async fn attach(core: &Arc<Hub>, arrival: &Arrival, outlet: Arc<dyn Outlet>,
         heartbeat_s: core.limits.heartbeat_seconds,
         limits: (*core.limits).clone(),
     })));
-    let link = Link::new(Arc::clone(core), Arc::clone(&cell), device, Arc::clone(&outlet));
+    let link = Link::new(Arc::clone(core), Arc::clone(&cell), device, &outlet);
     let (first, behind) = {
         let mut state = cell.state();
         // Here, under the lock, it is sure: who hands the session over takes the lock to find its sockets.

@@ -8,6 +8,7 @@ mod support;
 mod accounts_are_their_owners;
 mod acknowledged_means_kept;
 mod closed_by_default;
+mod connections_leave_nothing_behind;
 mod devices_are_cursors;
 mod drain_is_quiet;
 mod errors_are_problems;

@@ -3,7 +3,7 @@
 
 mod requests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -39,7 +39,8 @@ pub struct Berth {
     device_name: String,
     connection: ConnectionId,
     since: Timestamp,
-    outlet: Arc<dyn Outlet>,
+    /// Weak, because the socket keeps its berth.
+    outlet: Weak<dyn Outlet>,
     inner: Mutex<Inner>,
 }
 
@@ -101,7 +102,7 @@ impl Berth {
             device_name: parts.device_name,
             connection: parts.outlet.id(),
             since: parts.since,
-            outlet: parts.outlet,
+            outlet: Arc::downgrade(&parts.outlet),
             inner: Mutex::new(Inner {
                 stage: Stage::Away,
                 at: None,
@@ -116,6 +117,12 @@ impl Berth {
                 waiter: parts.waiter,
             }),
         })
+    }
+
+    /// Hands frames to the socket, if it is still there.
+    fn pass_on(&self, frames: &Frames, urgency: Urgency) -> Pushed {
+        let outlet = self.outlet.upgrade();
+        outlet.map_or(Pushed::Closed, |outlet| outlet.push(frames, urgency))
     }
 
     fn plug(&self, inner: &Inner) -> Plug {
@@ -172,7 +179,11 @@ impl Berth {
         inner.held.clear();
         match inner.waiter.take() {
             Some(waiter) => drop(waiter.send(Err(Problem::unavailable("the session could not be reached")))),
-            None => self.outlet.close(code),
+            None => {
+                if let Some(outlet) = self.outlet.upgrade() {
+                    outlet.close(code);
+                }
+            }
         }
     }
 
@@ -181,7 +192,7 @@ impl Berth {
         let mut inner = self.inner.lock();
         if let Err((id, problem)) = inner.requests.admit(self.user, &request, &hub.limits, Timestamp::now()) {
             let refusal = Frames::one(ServerFrame::error(id, problem));
-            self.outlet.push(&refusal, Urgency::Answer);
+            self.pass_on(&refusal, Urgency::Answer);
             return;
         }
         self.pass_in(hub, &mut inner, request);
@@ -196,8 +207,7 @@ impl Berth {
             (Stage::Done, _) => {}
             _ => {
                 if let Some((id, problem)) = inner.requests.wait(request) {
-                    self.outlet
-                        .push(&Frames::one(ServerFrame::error(id, problem)), Urgency::Answer);
+                    self.pass_on(&Frames::one(ServerFrame::error(id, problem)), Urgency::Answer);
                 }
             }
         }
@@ -281,7 +291,7 @@ impl Berth {
         match urgency {
             Urgency::Answer if current || !is_greeting(frames) => self.give_answer(&mut inner, frames),
             Urgency::Sequenced if current => return self.give(hub, &mut inner, frames.clone(), weight),
-            Urgency::Ephemeral if current => drop(self.outlet.push(frames, urgency)),
+            Urgency::Ephemeral if current => drop(self.pass_on(frames, urgency)),
             _ => return,
         }
         if current {
@@ -300,7 +310,7 @@ impl Berth {
     fn give_answer(&self, inner: &mut Inner, frames: &Frames) {
         for (index, frame) in frames.frames().iter().enumerate() {
             if inner.requests.answered(frame) {
-                self.outlet.push(&frames.part(index), Urgency::Answer);
+                self.pass_on(&frames.part(index), Urgency::Answer);
                 inner.track.note(frame);
             }
         }
@@ -317,7 +327,7 @@ impl Berth {
     /// Hands frames to the socket; false when it is full.
     fn hand_over(&self, inner: &mut Inner, frames: &Frames) -> bool {
         if !inner.track.may_know() {
-            let taken = self.outlet.push(frames, Urgency::Sequenced) != Pushed::Full;
+            let taken = self.pass_on(frames, Urgency::Sequenced) != Pushed::Full;
             if taken {
                 frames.frames().iter().for_each(|frame| inner.track.note(frame));
             }
@@ -330,7 +340,7 @@ impl Berth {
             .filter(|frame| !inner.track.knows(frame))
             .cloned()
             .collect();
-        let taken = unknown.is_empty() || self.outlet.push(&Frames::new(unknown), Urgency::Sequenced) != Pushed::Full;
+        let taken = unknown.is_empty() || self.pass_on(&Frames::new(unknown), Urgency::Sequenced) != Pushed::Full;
         if taken {
             frames.frames().iter().for_each(|frame| inner.track.note(frame));
         }

@@ -91,7 +91,7 @@ impl Hub {
         let cell = self.sessions.get_or_make(arrival.user);
         self.load_session(&cell).await?;
         let device = known_device(&cell, arrival).ok_or(Refusal::Replaced)?;
-        let link = Link::new(Arc::clone(self), Arc::clone(&cell), device, Arc::clone(&outlet));
+        let link = Link::new(Arc::clone(self), Arc::clone(&cell), device, &outlet);
         let (first, behind) = {
             let mut state = cell.state();
             if cell.is_gone() || !self.shard(arrival.user.as_bytes()).life.is_open() {
