@@ -156,9 +156,12 @@ pub struct Connect {
     /// Members of each group
     #[arg(long, default_value_t = 100)]
     pub group: usize,
-    /// Connects a second
+    /// Connects a second of those that come one by one
     #[arg(long, default_value_t = 1_000.0)]
     pub rate: f64,
+    /// Connects at once of those that come in waves
+    #[arg(long, default_value_t = 200)]
+    pub wave: usize,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -139,13 +139,24 @@ fn connections(scale: Scale) -> Vec<Entry> {
         },
         Entry {
             scenario: Scenario::Connect(Connect {
-                clients: scale.part(4000),
+                clients: scale.part(8000),
                 group: 100,
                 rate: 1_000.0,
+                wave: 200,
             }),
             rows: &[
-                ("connect: a new device", "<= 60 us of CPU", connect_new),
-                ("connect: resumed, nothing missed", "<= 40 us of CPU", connect_resumed),
+                ("connect: a new device, at 1,000/s", "<= 60 us of CPU", |section| {
+                    connect(section, "new", 60.0)
+                }),
+                ("connect: a new device, 200 at a time", "<= 60 us of CPU", |section| {
+                    connect(section, "new_wave", 60.0)
+                }),
+                ("connect: resumed, at 1,000/s", "<= 40 us of CPU", |section| {
+                    connect(section, "resumed", 40.0)
+                }),
+                ("connect: resumed, 200 at a time", "<= 40 us of CPU", |section| {
+                    connect(section, "resumed_wave", 40.0)
+                }),
             ],
         },
     ]
@@ -289,18 +300,9 @@ fn idle_cpu(section: &Section) -> Row {
     )
 }
 
-fn connect_new(section: &Section) -> Row {
-    line(
-        section,
-        &[(section.value("cpu_per_connect_new"), " us", &|us| us <= 60.0)],
-    )
-}
-
-fn connect_resumed(section: &Section) -> Row {
-    line(
-        section,
-        &[(section.value("cpu_per_connect_resumed"), " us", &|us| us <= 40.0)],
-    )
+fn connect(section: &Section, kind: &str, goal: f64) -> Row {
+    let cost = section.value(&format!("cpu_per_connect_{kind}"));
+    line(section, &[(cost, " us", &|us| us <= goal)])
 }
 
 fn fanout_steady(section: &Section) -> Row {
