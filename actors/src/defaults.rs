@@ -35,6 +35,8 @@ pub const BYTES_A_COMMIT: usize = 4 << 20;
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// Inboxes read from the store together.
 pub const INBOXES_A_READ: usize = 256;
+/// Reads of inboxes begin so far apart while many are wanted.
+pub const INBOX_PACE: Duration = Duration::from_millis(8);
 /// Entries read for one step of a replay.
 pub const REPLAY_CHUNK: u64 = 100;
 /// Conversations in one `sync` frame.

@@ -258,11 +258,12 @@ impl Hub {
         if let Question::User(_) = &ask.question {
             return self.asked_of_user(*ask);
         }
-        let conversation = ask.conversation;
-        if self.conversations.waiting(conversation) >= defaults::MAILBOX {
-            return self.answer(ask.origin, Err(Problem::unavailable("the conversation is overloaded")));
+        if let Err(refused) = self.conversations.ask(self, ask) {
+            self.answer(
+                refused.origin,
+                Err(Problem::unavailable("the conversation is overloaded")),
+            );
         }
-        self.conversations.tell(self, conversation, Msg::Ask(ask));
     }
 
     pub(crate) fn answered(self: &Arc<Self>, Answer { to, reply }: Answer) {

@@ -17,6 +17,7 @@ pub mod routes;
 pub mod service;
 mod settings;
 pub mod socket;
+mod stream;
 mod upgrade;
 
 pub use settings::Settings;

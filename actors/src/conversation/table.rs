@@ -8,8 +8,10 @@ use parking_lot::Mutex;
 use ractor::{ActorId, ActorRef, MessagingErr};
 
 use super::actor::{self, Msg};
+use crate::defaults;
 use crate::hub::Hub;
 use crate::id::ConversationId;
+use crate::interchange::Ask;
 use crate::striped::Striped;
 use crate::time::Timestamp;
 
@@ -60,19 +62,26 @@ impl Conversations {
             .map(|entry| Arc::clone(&entry.hot))
     }
 
-    /// Messages waiting in a conversation's mailbox.
-    pub fn waiting(&self, conversation: ConversationId) -> u32 {
-        self.part(conversation)
-            .lock()
-            .get(&conversation)
-            .map_or(0, |entry| entry.hot.waiting.load(Ordering::Relaxed))
+    /// Hands an ask to a conversation, unless too much waits there already: then it comes back.
+    pub fn ask(&self, core: &Arc<Hub>, ask: Box<Ask>) -> Result<(), Box<Ask>> {
+        let conversation = ask.conversation;
+        match self.enter(core, conversation, defaults::MAILBOX) {
+            Some(actor) => self.cast(core, conversation, actor, Msg::Ask(ask)),
+            None => return Err(ask),
+        }
+        Ok(())
     }
 
     /// Hands a message to a conversation, activating it where it is not active.
     pub fn tell(&self, core: &Arc<Hub>, conversation: ConversationId, msg: Msg) {
-        let mut msg = msg;
+        if let Some(actor) = self.enter(core, conversation, u32::MAX) {
+            self.cast(core, conversation, actor, msg);
+        }
+    }
+
+    /// Sends to an actor that was entered, or to the one that takes its place if it died.
+    fn cast(&self, core: &Arc<Hub>, conversation: ConversationId, mut actor: ActorRef<Msg>, mut msg: Msg) {
         loop {
-            let actor = self.enter(core, conversation);
             match actor.cast(msg) {
                 Err(MessagingErr::SendErr(back)) => {
                     let dead = || self.is(conversation, actor.get_id());
@@ -83,10 +92,15 @@ impl Conversations {
                 }
                 _ => return,
             }
+            match self.enter(core, conversation, u32::MAX) {
+                Some(successor) => actor = successor,
+                None => return,
+            }
         }
     }
 
-    fn enter(&self, core: &Arc<Hub>, conversation: ConversationId) -> ActorRef<Msg> {
+    /// The actor of a conversation, with one more message counted as waiting for it; `None` when there are `most`.
+    fn enter(&self, core: &Arc<Hub>, conversation: ConversationId, most: u32) -> Option<ActorRef<Msg>> {
         let mut part = self.part(conversation).lock();
         let entry = part.entry(conversation).or_insert_with(|| {
             let hot = Arc::new(Hot::default());
@@ -96,8 +110,11 @@ impl Conversations {
                 hot,
             }
         });
+        if entry.hot.waiting.load(Ordering::Relaxed) >= most {
+            return None;
+        }
         entry.hot.waiting.fetch_add(1, Ordering::AcqRel);
-        entry.actor.clone()
+        Some(entry.actor.clone())
     }
 
     /// Tells a conversation only if it is active.

@@ -109,9 +109,11 @@ impl State {
         self.loading.is_none()
     }
 
-    /// Takes the stored inbox and what came while it was read.
-    pub fn loaded(&mut self, inbox: Inbox) {
-        let Some(early) = self.loading.take() else { return };
+    /// Takes the stored inbox and what came while it was read. False when that was done before.
+    pub fn loaded(&mut self, inbox: Inbox) -> bool {
+        let Some(early) = self.loading.take() else {
+            return false;
+        };
         self.standings = inbox.memberships.iter().map(standing).collect();
         self.standings.sort_by_key(|standing| standing.conversation);
         self.devices = inbox.devices.iter().map(|device| self.device(device)).collect();
@@ -127,6 +129,7 @@ impl State {
         for conversation in early.left {
             self.leave(conversation);
         }
+        true
     }
 
     fn device(&self, stored: &DeviceCursors) -> Device {

@@ -195,10 +195,12 @@ impl Sessions {
         vacant && idle
     }
 
-    /// Forgets a session that could not be loaded, unless it is loaded by now.
+    /// Forgets a session that its only guest could not load. With other guests it stays: they may still load it.
     pub fn discard(&self, cell: &Arc<Cell>) {
         let mut part = self.part(cell.user).lock();
-        if !cell.state.lock().is_loaded() && part.get(&cell.user).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+        let alone = cell.guests.load(Ordering::Acquire) <= 1;
+        if alone && !cell.state.lock().is_loaded() && part.get(&cell.user).is_some_and(|known| Arc::ptr_eq(known, cell))
+        {
             part.remove(&cell.user);
         }
     }

@@ -24,6 +24,7 @@ use super::Settings;
 use super::admission::{Addresses, Refusal};
 use super::service::{Service, request_id};
 use super::socket::Hub;
+use super::stream::Stream;
 use super::upgrade;
 
 /// How long the head of a request may take, an idle keep-alive connection's next one included.
@@ -194,7 +195,7 @@ impl Listener {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), answering)
+            .serve_connection(TokioIo::new(Stream::new(stream)), answering)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let mut stopping = self.stopping.clone();

@@ -12,7 +12,6 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rookery_actors::protocol::{Codec, ErrorCode, Problem};
 use rookery_actors::system::Arrival;
-use tokio::net::TcpStream;
 
 use super::address;
 use super::admission::{Admission, Refusal};
@@ -20,6 +19,7 @@ use super::http::{Failure, Query, Reply, bearer};
 use super::router::other_methods;
 use super::service::Service;
 use super::socket::{Hub, Newcomer};
+use super::stream::Stream;
 use crate::accounts::{Caller, challenge};
 
 /// The path of the WebSocket.
@@ -109,17 +109,19 @@ async fn see_through(hub: Arc<Hub>, upgraded: OnUpgrade, guest: Guest, place: Pl
         tracing::debug!("a client left before its upgrade was done");
         return;
     };
-    let (stream, early) = match upgraded.downcast::<TokioIo<TcpStream>>() {
+    let (stream, early) = match upgraded.downcast::<TokioIo<Stream>>() {
         Ok(parts) => (parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf)),
         Err(_) => {
-            tracing::error!("an upgraded connection is no TCP stream");
+            tracing::error!("an upgraded connection is none of the listener's");
             return;
         }
     };
     let address = place.hand_over();
     let Guest { arrival, caller, codec } = guest;
+    let (stream, answer) = stream.into_parts();
     let newcomer = Newcomer {
         stream,
+        answer,
         early,
         arrival,
         caller,

@@ -131,6 +131,11 @@ impl Connection {
         offer.into()
     }
 
+    /// Queues the answer to the upgrade: it leaves with the first frame, which is `hello` or a goodbye.
+    pub(super) fn hold(&self, answer: Bytes) {
+        self.outbox.lock().hold(answer);
+    }
+
     /// Sends a ping, past the queue: a heartbeat allocates nothing and wakes nobody here.
     pub(super) fn ping(&self) {
         const PING: &[u8] = &[0x80 | Opcode::Ping as u8, 0];

@@ -42,6 +42,8 @@ pub struct Hub {
 /// A socket fresh from its upgrade.
 pub struct Newcomer {
     pub stream: TcpStream,
+    /// The head of the 101, which is still to be written.
+    pub answer: Bytes,
     /// What the client sent already.
     pub early: Bytes,
     pub arrival: Arrival,
@@ -80,6 +82,7 @@ impl Hub {
     pub async fn welcome(self: Arc<Self>, newcomer: Newcomer) {
         let Newcomer {
             stream,
+            answer,
             early,
             arrival,
             caller,
@@ -87,6 +90,9 @@ impl Hub {
             address,
         } = newcomer;
         let connection = self.insert(stream, caller, codec, address);
+        if !answer.is_empty() {
+            connection.hold(answer);
+        }
         let attached = self.attach(&connection, arrival).await;
         match attached {
             // A login that was revoked while its socket was being attached is not in the list of sockets to close.

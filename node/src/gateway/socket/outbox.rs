@@ -111,6 +111,12 @@ impl Outbox {
         }
     }
 
+    /// Queues bytes that wait for whatever comes next.
+    pub fn hold(&mut self, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.queue.push_back(bytes);
+    }
+
     /// Puts a close frame at the end. `abandon` drops what waits, but for the rest of a frame that is partly written.
     /// Answers `Closed` when it is already closing.
     pub fn close(&mut self, frame: Bytes, code: u16, echo: bool, abandon: bool) -> Offer {

@@ -128,6 +128,7 @@ impl Rig {
         let (client, accepted) = tokio::join!(TcpStream::connect(address), self.listener.accept());
         let newcomer = Newcomer {
             stream: accepted.unwrap().0,
+            answer: Bytes::new(),
             early: Bytes::copy_from_slice(early),
             arrival: Arrival {
                 user: caller.user,

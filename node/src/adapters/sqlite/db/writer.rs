@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, Histogram};
 use rookery_actors::ports::{PortError, PortResult};
@@ -15,6 +15,10 @@ use super::{commit_error, port_error};
 const WAITING_JOBS: usize = 4096;
 /// Jobs that share a transaction at most, so that no caller waits for ever.
 const JOBS_A_COMMIT: usize = 512;
+/// Commits begin so far apart while several jobs share each: a commit costs far more than what it carries.
+const PACE: Duration = Duration::from_millis(8);
+/// From so many jobs a commit on, others come meanwhile. A single caller, one job after the other, never waits.
+const BUSY: usize = 2;
 
 /// The sending side; dropping it lets the thread finish what waits and joins it.
 pub(super) struct Writer {
@@ -107,10 +111,19 @@ where
 fn run(mut connection: Connection, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
     let mut meter = Meter::new();
     let mut batch = Vec::new();
+    let mut next = Instant::now();
     while waiting.blocking_recv_many(&mut batch, JOBS_A_COMMIT) > 0 {
+        if let Some(pause) = next.checked_duration_since(Instant::now()) {
+            std::thread::sleep(pause);
+            let room = JOBS_A_COMMIT - batch.len();
+            batch.extend(std::iter::from_fn(|| waiting.try_recv().ok()).take(room));
+        }
         let began = Instant::now();
         let end = commit(&mut connection, &mut batch);
         meter.note(began, batch.len(), &end);
+        if batch.len() >= BUSY {
+            next = began + PACE;
+        }
         for job in batch.drain(..) {
             job.settle(&end);
         }
