@@ -10,6 +10,7 @@
 //!
 //! The membership is kept through it, and the adapters of the node that stand on Redis use it too.
 
+mod fault;
 mod target;
 
 use std::sync::Arc;
@@ -17,12 +18,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use redis::aio::{MultiplexedConnection, PubSubStream};
-use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation, ServerErrorKind,
-};
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisError, RedisResult, ScriptInvocation};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+pub use self::fault::Fault;
 pub use self::target::{NotAnAddress, Target};
 
 /// After an attempt to connect that failed, callers get its error for as long as this instead of trying for themselves.
@@ -83,31 +83,32 @@ impl Primary {
     }
 
     /// Runs a script.
-    pub async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> RedisResult<T> {
-        let (number, mut connection) = self.connection().await?;
+    pub async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, Fault> {
+        let (number, mut connection) = self.connection().await.map_err(Fault::Unreachable)?;
         let answer = script.invoke_async(&mut connection).await;
         self.judged(number, answer).await
     }
 
     /// Runs a command.
-    pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
-        let (number, mut connection) = self.connection().await?;
+    pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Fault> {
+        let (number, mut connection) = self.connection().await.map_err(Fault::Unreachable)?;
         let answer = command.query_async(&mut connection).await;
         self.judged(number, answer).await
     }
 
     /// What is published in a channel from now on, over a connection of its own. It ends when that connection does; what
     /// was published meanwhile is lost, so that whoever subscribes again looks for himself.
-    pub async fn subscribe(&self, channel: &str) -> RedisResult<Messages> {
+    pub async fn subscribe(&self, channel: &str) -> Result<Messages, Fault> {
         let subscribing = async {
             let client = self.0.target.find(&self.config()).await?;
             let mut messages = client.get_async_pubsub().await?;
             messages.subscribe(channel).await?;
             Ok(Messages(messages.into_on_message()))
         };
-        timeout(self.0.timeouts.connect, subscribing)
-            .await
+        let subscribing = timeout(self.0.timeouts.connect, subscribing).await;
+        subscribing
             .unwrap_or_else(|_| Err(too_late()))
+            .map_err(Fault::Unreachable)
     }
 
     async fn connection(&self) -> RedisResult<(u64, MultiplexedConnection)> {
@@ -147,8 +148,9 @@ impl Primary {
     }
 
     /// Throws the connection away if the answer says that it is of no use.
-    async fn judged<T>(&self, number: u64, answer: RedisResult<T>) -> RedisResult<T> {
-        if answer.as_ref().is_err_and(is_fault_of_the_connection) {
+    async fn judged<T>(&self, number: u64, answer: RedisResult<T>) -> Result<T, Fault> {
+        let answer = answer.map_err(Fault::of_an_answer);
+        if answer.as_ref().is_err_and(Fault::is_of_the_connection) {
             let mut slot = self.0.slot.lock().await;
             if slot.number == number {
                 slot.connection = None;
@@ -171,25 +173,4 @@ impl Messages {
 
 fn too_late() -> RedisError {
     RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))
-}
-
-/// Whether another connection might do better: it broke, or is silent, or leads to a server that is no primary or not one yet.
-fn is_fault_of_the_connection(error: &RedisError) -> bool {
-    match error.kind() {
-        ErrorKind::Server(kind) => matches!(
-            kind,
-            ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading
-        ),
-        ErrorKind::Extension | ErrorKind::UnexpectedReturnType => false,
-        _ => true,
-    }
-}
-
-/// Whether the server had no part in it: nothing of the call was done.
-pub fn never_arrived(error: &RedisError) -> bool {
-    error.is_connection_refusal()
-        || matches!(
-            error.kind(),
-            ErrorKind::MasterNameNotFoundBySentinel | ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig
-        )
 }

@@ -2,5 +2,7 @@
 pub mod blobs;
 pub mod kafka;
 pub mod mongo;
+pub mod redis;
+mod revocations;
 pub mod s3;
 pub mod sqlite;

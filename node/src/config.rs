@@ -59,6 +59,7 @@ sections! {
     "log" => log: Log,
     "auth" => auth: crate::accounts::Settings,
     "gateway" => gateway: crate::gateway::Settings,
+    "redis" => redis: crate::adapters::redis::Settings,
     "limits" => limits: Limits,
     "kafka" => kafka: crate::adapters::kafka::Settings,
     "s3" => s3: crate::adapters::s3::Settings,

@@ -207,6 +207,20 @@ pub const METRICS: &[Metric] = &[
         "node_mongodb_conflicts_total",
         "messages that another node rewrote while updates were folded into them, and that were read again",
     ),
+    // Redis.
+    counter(
+        "node_redis_calls_total",
+        "calls of the directory to Redis, by outcome: ok or failed",
+    )
+    .by(&["outcome"]),
+    histogram(
+        "node_redis_seconds",
+        "time of one call to Redis, finding the primary included",
+    ),
+    gauge(
+        "node_revocations",
+        "revoked logins that this node remembers, where Redis keeps them",
+    ),
     // Accounts.
     counter("node_sign_ups_total", "accounts made"),
     counter(

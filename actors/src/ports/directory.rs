@@ -5,7 +5,7 @@
 //! spent is recognised (the family's secret is right, its own is not) however many there were, in constant space, while
 //! somebody who merely learns a login's id can neither refresh it nor end it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -75,11 +75,28 @@ pub enum Throttled {
     PasswordChange,
 }
 
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    Admitted,
+    /// Not before so much time has passed.
+    Wait(Duration),
+}
+
+/// Who stands behind an address: an IPv4 address, however it is written, or an IPv6 network of 64 bits.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
+    }
+}
+
 /// The directory of logins.
 ///
 /// * Of two rotations of one token, at whatever nodes and instants, at most one is `Rotated`.
 /// * What is answered `Ok` is durable. A revocation is in `is_revoked` before it is answered, and stays there, across
-///   restarts, until every access token that the login may have been given has expired.
+///   restarts, until every access token that the login may have been given has expired. Where nodes share a directory, it is
+///   in every node's within a second, as long as that node reaches the directory.
 /// * Revocations are announced to subscribers after they are in `is_revoked`. A subscriber that lags asks `revoked`.
 #[async_trait]
 pub trait Directory: Send + Sync + 'static {
@@ -103,9 +120,9 @@ pub trait Directory: Send + Sync + 'static {
     /// Revocations from now on.
     fn subscribe(&self) -> broadcast::Receiver<Revocation>;
 
-    /// Counts one attempt of an address (an IPv6 address stands for its /64) against `per_minute`, all of which may come at
+    /// Counts one attempt of an address (which stands for its [`network`]) against `per_minute`, all of which may come at
     /// once; refused, it says when to try again. An attempt that is refused is not counted.
-    async fn admit(&self, what: Throttled, address: IpAddr, per_minute: u32, now: Timestamp) -> Result<(), Duration>;
+    async fn admit(&self, what: Throttled, address: IpAddr, per_minute: u32, now: Timestamp) -> PortResult<Admission>;
 
     /// Forgets what no longer matters: expired logins, old revocations.
     async fn purge(&self, now: Timestamp) -> PortResult<()>;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::{LoginId, UserId};
-use crate::ports::directory::{Digest, Directory, NewLogin, Revocation, Rotated, Rotation, Throttled};
+use crate::ports::directory::{Admission, Digest, Directory, NewLogin, Revocation, Rotated, Rotation, Throttled};
 use crate::time::Timestamp;
 
 type Port = Arc<dyn Directory>;
@@ -193,34 +193,35 @@ async fn revocations_outlive_a_restart(port: Port, reopened: impl AsyncFn(Port, 
 
 async fn an_address_has_a_budget_a_minute(port: Port) {
     let (one, other): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+    let admit = async |what, address, now| port.admit(what, address, 3, now).await.expect("admit");
     for _ in 0..3 {
-        assert_eq!(port.admit(Throttled::LogIn, one, 3, NOW).await, Ok(()));
+        assert_eq!(admit(Throttled::LogIn, one, NOW).await, Admission::Admitted);
     }
-    let wait = port
-        .admit(Throttled::LogIn, one, 3, NOW)
-        .await
-        .expect_err("beyond the budget");
+    let Admission::Wait(wait) = admit(Throttled::LogIn, one, NOW).await else {
+        panic!("beyond the budget");
+    };
     assert!(wait > Duration::ZERO && wait <= Duration::from_secs(60), "{wait:?}");
-    assert_eq!(port.admit(Throttled::LogIn, other, 3, NOW).await, Ok(()));
-    assert_eq!(port.admit(Throttled::SignUp, one, 3, NOW).await, Ok(()));
+    assert_eq!(admit(Throttled::LogIn, other, NOW).await, Admission::Admitted);
+    assert_eq!(admit(Throttled::SignUp, one, NOW).await, Admission::Admitted);
     let after = Timestamp(NOW.0 + wait.as_millis() as i64 + 1);
     assert_eq!(
-        port.admit(Throttled::LogIn, one, 3, after).await,
-        Ok(()),
+        admit(Throttled::LogIn, one, after).await,
+        Admission::Admitted,
         "the wait it named suffices"
     );
-    assert!(
-        port.admit(Throttled::SignUp, other, 0, NOW).await.is_err(),
-        "a budget of none takes none"
-    );
+    let none = port.admit(Throttled::SignUp, other, 0, NOW).await.expect("admit");
+    assert_ne!(none, Admission::Admitted, "a budget of none takes none");
 }
 
 async fn neighbours_in_ipv6_share_a_budget(port: Port) {
     let address = |text: &str| text.parse::<IpAddr>().expect("an address");
-    let admit = async |text: &str| port.admit(Throttled::SignUp, address(text), 1, NOW).await;
-    assert_eq!(admit("2001:db8:1:1::1").await, Ok(()));
-    assert!(admit("2001:db8:1:1:ffff::2").await.is_err());
-    assert_eq!(admit("2001:db8:1:2::1").await, Ok(()));
-    assert_eq!(admit("192.0.2.7").await, Ok(()));
-    assert!(admit("::ffff:192.0.2.7").await.is_err(), "one address, two spellings");
+    let admitted = async |text: &str| {
+        let admission = port.admit(Throttled::SignUp, address(text), 1, NOW).await;
+        admission.expect("admit") == Admission::Admitted
+    };
+    assert!(admitted("2001:db8:1:1::1").await);
+    assert!(!admitted("2001:db8:1:1:ffff::2").await);
+    assert!(admitted("2001:db8:1:2::1").await);
+    assert!(admitted("192.0.2.7").await);
+    assert!(!admitted("::ffff:192.0.2.7").await, "one address, two spellings");
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU8;
 use std::sync::Arc;
 
-use redis::{RedisResult, Script, Value, from_redis_value};
+use redis::{Script, Value, from_redis_value};
 use serde::{Deserialize, Serialize};
 
 use super::lease::{Answer, Ask, Timing};
@@ -16,7 +16,7 @@ use super::service::Identity;
 use super::{Cluster, Epoch, Fingerprint, Incarnation, Member, NodeState, Table, View};
 use crate::id::NodeId;
 use crate::placement::Placement;
-use crate::primary::Primary;
+use crate::primary::{Fault, Primary};
 
 /// What a node says of itself beside its state; read by every release there is, so fields are added only.
 #[derive(Serialize, Deserialize)]
@@ -169,7 +169,7 @@ impl Registry {
         }
     }
 
-    async fn beat(&mut self, what: &str, incarnation: Incarnation, state: NodeState) -> RedisResult<Answer> {
+    async fn beat(&mut self, what: &str, incarnation: Incarnation, state: NodeState) -> Result<Answer, Fault> {
         let mut beat = self.beat.prepare_invoke();
         let keys = &self.keys;
         beat.key(&keys.meta)
@@ -217,7 +217,7 @@ impl Registry {
         })
     }
 
-    async fn restore(&mut self) -> RedisResult<Answer> {
+    async fn restore(&mut self) -> Result<Answer, Fault> {
         let mut restore = self.restore.prepare_invoke();
         restore
             .key(&self.keys.meta)
@@ -255,7 +255,7 @@ impl Registry {
         }
     }
 
-    async fn propose(&mut self, table: &Table) -> RedisResult<()> {
+    async fn propose(&mut self, table: &Table) -> Result<(), Fault> {
         let placement = serde_json::to_string(&table.placement).unwrap_or_default();
         let mut propose = self.propose.prepare_invoke();
         propose.key(&self.keys.meta).key(&self.keys.table);

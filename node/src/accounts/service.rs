@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use rookery_actors::id::UserId;
 use rookery_actors::ports::accounts::{Account, AccountStore};
-use rookery_actors::ports::directory::{Directory, Throttled};
+use rookery_actors::ports::directory::{Admission, Directory, Throttled};
 use rookery_actors::protocol::{ErrorCode, Limits, Problem};
 use rookery_actors::time::Timestamp;
 use tokio::task::JoinSet;
@@ -116,16 +116,16 @@ impl Accounts {
             Throttled::LogIn => (self.0.limits.logins_per_minute, "log_in"),
             Throttled::PasswordChange => (self.0.limits.logins_per_minute, "password_change"),
         };
-        let admitted = self
-            .0
-            .directory
-            .admit(what, address, per_minute, Timestamp::now())
-            .await;
-        admitted.map_err(|wait| {
-            metrics::counter!("node_throttled_total", "what" => label).increment(1);
-            let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
-            Problem::new(ErrorCode::RateLimited, "too many attempts from this address").retry_after(wait)
-        })
+        let directory = &self.0.directory;
+        let admission = directory.admit(what, address, per_minute, Timestamp::now()).await;
+        match admission.map_err(refused)? {
+            Admission::Admitted => Ok(()),
+            Admission::Wait(wait) => {
+                metrics::counter!("node_throttled_total", "what" => label).increment(1);
+                let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+                Err(Problem::new(ErrorCode::RateLimited, "too many attempts from this address").retry_after(wait))
+            }
+        }
     }
 
     async fn account(&self, user: UserId) -> Result<Account, Problem> {

@@ -28,6 +28,7 @@ pub fn problems(loaded: &Loaded) -> Vec<String> {
     let auth = loaded.config.auth.check().err();
     let kafka = loaded.config.kafka.check().err();
     let mongodb = loaded.config.mongodb.check().err();
+    let redis = loaded.config.redis.check().err();
     broken(rules, loaded)
         .chain(zeros(loaded))
         .chain(filter(loaded))
@@ -35,6 +36,7 @@ pub fn problems(loaded: &Loaded) -> Vec<String> {
         .chain(kafka)
         .chain(loaded.config.s3.check().err())
         .chain(mongodb)
+        .chain(redis)
         .collect()
 }
 
@@ -208,6 +210,7 @@ mod tests {
             ("[auth]\naccess_token_seconds = 0", vec!["auth.access_token_seconds"]),
             ("[auth]\npassword_memory_kib = 1", vec!["auth.password_memory_kib"]),
             ("drain_seconds = 0", vec!["drain_seconds"]),
+            ("[redis]\nurl = \"localhost\"", vec!["redis.url", "redis://"]),
             ("[log]\nfilter = \"a=b=c\"", vec!["log.filter", "rookery.toml:2"]),
         ] {
             let error = parse(text).expect_err(text).to_string();

@@ -11,4 +11,5 @@ mod support;
 mod instances;
 mod kafka;
 mod mongo;
+mod redis;
 mod s3;

@@ -3,21 +3,21 @@
 //! A revocation is written first, then remembered in memory, then announced, then answered. What memory holds is read back
 //! at start from the rows of revoked logins, which stay for as long as an access token of theirs may be valid.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use rookery_actors::id::{LoginId, UserId};
 use rookery_actors::ports::PortResult;
-use rookery_actors::ports::directory::{Directory, NewLogin, Revocation, Rotated, Rotation, Throttled};
+use rookery_actors::ports::directory::{Admission, Directory, NewLogin, Revocation, Rotated, Rotation, Throttled};
 use rookery_actors::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use subtle::ConstantTimeEq;
 use tokio::sync::broadcast;
 
+use super::super::revocations::{Revocations, Revoked};
 use super::accounts::{id, user};
 use super::db::Db;
 use budgets::Budgets;
@@ -41,50 +41,33 @@ pub const SCHEMA: &str = "
     CREATE INDEX logins_revoked ON logins (revoked_at) WHERE revoked_at IS NOT NULL;
 ";
 
-/// Announcements a subscriber may be behind before it must ask for all.
-const ANNOUNCEMENTS: usize = 1024;
-/// A revoked login is remembered for longer than its access tokens live: by a token that was being signed at that moment,
-/// and by a small step of the clock.
-const MARGIN: Duration = Duration::from_secs(120);
-
 /// The directory over one database file.
 pub struct SqliteDirectory {
     db: Db,
-    /// How long a revocation matters.
-    memory: Duration,
-    revoked: RwLock<HashMap<LoginId, Remembered>>,
-    announcements: broadcast::Sender<Revocation>,
+    revocations: Revocations,
     budgets: Mutex<Budgets>,
-}
-
-#[derive(Clone, Copy)]
-struct Remembered {
-    user: UserId,
-    at: Timestamp,
 }
 
 impl SqliteDirectory {
     /// Opens the directory and reads which logins were revoked not long ago. `access_token_life` is the longest that an
     /// access token in circulation may live.
     pub async fn open(db: Db, access_token_life: Duration) -> PortResult<Arc<Self>> {
-        let rows = db.read(revoked).await?;
+        let revocations = Revocations::new(access_token_life);
+        revocations.remember(db.read(revoked).await?);
         Ok(Arc::new(Self {
             db,
-            memory: access_token_life + MARGIN,
-            revoked: RwLock::new(rows.into_iter().collect()),
-            announcements: broadcast::channel(ANNOUNCEMENTS).0,
+            revocations,
             budgets: Mutex::default(),
         }))
     }
 
     fn remember(&self, user: UserId, logins: &[LoginId], at: Timestamp) {
-        let mut revoked = self.revoked.write();
-        revoked.extend(logins.iter().map(|login| (*login, Remembered { user, at })));
-        drop(revoked);
-        for login in logins {
-            // Nobody listens in a tool that opens the store without sockets.
-            self.announcements.send(Revocation { user, login: *login }).ok();
-        }
+        let revoked = |login: &LoginId| Revoked {
+            user,
+            login: *login,
+            at,
+        };
+        self.revocations.remember(logins.iter().map(revoked));
     }
 }
 
@@ -138,28 +121,23 @@ impl Directory for SqliteDirectory {
     }
 
     fn is_revoked(&self, login: LoginId) -> bool {
-        self.revoked.read().contains_key(&login)
+        self.revocations.contains(login)
     }
 
     fn revoked(&self) -> Vec<Revocation> {
-        let revoked = self.revoked.read();
-        let one = |(login, remembered): (&LoginId, &Remembered)| Revocation {
-            user: remembered.user,
-            login: *login,
-        };
-        revoked.iter().map(one).collect()
+        self.revocations.all().into_iter().map(Into::into).collect()
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Revocation> {
-        self.announcements.subscribe()
+        self.revocations.subscribe()
     }
 
-    async fn admit(&self, what: Throttled, address: IpAddr, per_minute: u32, now: Timestamp) -> Result<(), Duration> {
-        self.budgets.lock().admit(what, address, per_minute, now)
+    async fn admit(&self, what: Throttled, address: IpAddr, per_minute: u32, now: Timestamp) -> PortResult<Admission> {
+        Ok(self.budgets.lock().admit(what, address, per_minute, now))
     }
 
     async fn purge(&self, now: Timestamp) -> PortResult<()> {
-        let horizon = Timestamp(now.0 - i64::try_from(self.memory.as_millis()).unwrap_or(i64::MAX));
+        let horizon = self.revocations.horizon(now);
         self.db
             .write(move |connection| {
                 let sql = "DELETE FROM logins WHERE revoked_at < ?1";
@@ -168,7 +146,7 @@ impl Directory for SqliteDirectory {
                 connection.prepare_cached(sql)?.execute([horizon.0]).map(drop)
             })
             .await?;
-        self.revoked.write().retain(|_, remembered| remembered.at >= horizon);
+        self.revocations.forget_before(horizon);
         Ok(())
     }
 }
@@ -236,13 +214,16 @@ fn end(connection: &Connection, rotation: &Rotation) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 
-fn revoked(connection: &Connection) -> rusqlite::Result<Vec<(LoginId, Remembered)>> {
+fn revoked(connection: &Connection) -> rusqlite::Result<Vec<Revoked>> {
     let sql = "SELECT id, user, revoked_at FROM logins WHERE revoked_at IS NOT NULL";
     connection
         .prepare_cached(sql)?
         .query_map([], |row| {
-            let (login, user, at) = (id(row, 0).map(LoginId)?, user(row, 1)?, Timestamp(row.get(2)?));
-            Ok((login, Remembered { user, at }))
+            Ok(Revoked {
+                login: id(row, 0).map(LoginId)?,
+                user: user(row, 1)?,
+                at: Timestamp(row.get(2)?),
+            })
         })?
         .collect()
 }

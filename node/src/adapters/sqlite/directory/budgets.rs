@@ -1,11 +1,11 @@
 //! How often an address may try something in a minute: a table of bounded size, pure in the time it is given.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use lru::LruCache;
-use rookery_actors::ports::directory::Throttled;
+use rookery_actors::ports::directory::{Admission, Throttled, network};
 use rookery_actors::time::Timestamp;
 
 /// Addresses remembered, at about 100 bytes each. Beyond it the one that tried longest ago starts anew: who commands more
@@ -26,9 +26,9 @@ impl Default for Budgets {
 
 impl Budgets {
     /// Takes one attempt from the budget, or says when there will be one.
-    pub fn admit(&mut self, what: Throttled, address: IpAddr, per_minute: u32, now: Timestamp) -> Result<(), Duration> {
+    pub fn admit(&mut self, what: Throttled, address: IpAddr, per_minute: u32, now: Timestamp) -> Admission {
         if per_minute == 0 {
-            return Err(Duration::from_micros(MINUTE.unsigned_abs()));
+            return Admission::Wait(Duration::from_micros(MINUTE.unsigned_abs()));
         }
         let now = now.0.saturating_mul(1_000);
         let cost = MINUTE / i64::from(per_minute);
@@ -38,18 +38,10 @@ impl Budgets {
         let spent = *whole_at + cost;
         let wait = spent - now - MINUTE;
         if wait > 0 {
-            return Err(Duration::from_micros(wait.unsigned_abs()));
+            return Admission::Wait(Duration::from_micros(wait.unsigned_abs()));
         }
         *whole_at = spent;
-        Ok(())
-    }
-}
-
-/// Who stands behind an address: an IPv4 address, however it is written, or an IPv6 network of 64 bits.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        address => address,
+        Admission::Admitted
     }
 }
 
@@ -64,28 +56,28 @@ mod tests {
         let mut budgets = Budgets::default();
         let mut at = |ms| budgets.admit(Throttled::LogIn, HOME, 6, Timestamp(ms));
         for _ in 0..6 {
-            assert_eq!(at(0), Ok(()));
+            assert_eq!(at(0), Admission::Admitted);
         }
-        assert_eq!(at(0), Err(Duration::from_secs(10)));
-        assert_eq!(at(9_999), Err(Duration::from_millis(1)));
-        assert_eq!(at(10_000), Ok(()));
-        assert!(at(10_000).is_err());
+        assert_eq!(at(0), Admission::Wait(Duration::from_secs(10)));
+        assert_eq!(at(9_999), Admission::Wait(Duration::from_millis(1)));
+        assert_eq!(at(10_000), Admission::Admitted);
+        assert_ne!(at(10_000), Admission::Admitted);
     }
 
     #[test]
     fn a_clock_that_steps_back_locks_nobody_out_for_long() {
         let mut budgets = Budgets::default();
-        assert_eq!(budgets.admit(Throttled::LogIn, HOME, 1, Timestamp(86_400_000)), Ok(()));
-        let wait = budgets.admit(Throttled::LogIn, HOME, 1, Timestamp(0)).unwrap_err();
-        assert_eq!(wait, Duration::from_secs(60));
-        assert_eq!(budgets.admit(Throttled::LogIn, HOME, 1, Timestamp(60_000)), Ok(()));
+        let mut at = |ms| budgets.admit(Throttled::LogIn, HOME, 1, Timestamp(ms));
+        assert_eq!(at(86_400_000), Admission::Admitted);
+        assert_eq!(at(0), Admission::Wait(Duration::from_secs(60)));
+        assert_eq!(at(60_000), Admission::Admitted);
     }
 
     #[test]
     fn a_large_budget_is_exact() {
         let mut budgets = Budgets::default();
         let taken = (0..7_000)
-            .filter(|_| budgets.admit(Throttled::SignUp, HOME, 5_000, Timestamp(0)).is_ok())
+            .filter(|_| budgets.admit(Throttled::SignUp, HOME, 5_000, Timestamp(0)) == Admission::Admitted)
             .count();
         assert_eq!(taken, 5_000);
     }
@@ -95,7 +87,8 @@ mod tests {
         let mut budgets = Budgets::default();
         for nth in 0..70_000_u32 {
             let address = IpAddr::V4(nth.into());
-            assert_eq!(budgets.admit(Throttled::SignUp, address, 1, Timestamp(0)), Ok(()));
+            let admission = budgets.admit(Throttled::SignUp, address, 1, Timestamp(0));
+            assert_eq!(admission, Admission::Admitted);
         }
         assert_eq!(budgets.0.len(), ADDRESSES.get());
     }

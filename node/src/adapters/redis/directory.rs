@@ -1,0 +1,158 @@
+//! The directory of many nodes: logins, revocations and the budgets of addresses on Redis.
+//!
+//! **Logins.** A login is a hash that expires by itself; the logins of a user are a sorted set by when they expire. Whatever
+//! reads and then writes is one script, so that of two rotations of a token, at whatever nodes, one wins. A script compares
+//! digests of random secrets, and Lua compares strings by where they are kept and not byte by byte, so there is nothing to
+//! learn from the time that takes.
+//!
+//! **Revocations.** Each node remembers all that matter, and asks nobody. They are entries numbered in the order in which they
+//! were made; a node that makes one remembers it before it answers, and the others are told at once (Pub/Sub). What that
+//! misses is found by asking for the entries beyond the last known number, twice a second: so a revocation is everywhere
+//! within a second, at nodes that reach Redis. While Redis is away a node goes on with what it knows. When it is back, nodes
+//! and Redis tell each other what the other lacks: an empty Redis, or a replica that missed the last writes, must not bring
+//! a revoked login back to life.
+//!
+//! **What is deliberately absent.** A fallback for sign-in: without Redis nobody signs in, refreshes or is admitted, and whoever
+//! has a token goes on with it.
+
+mod codec;
+mod news;
+mod store;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rookery_actors::id::{LoginId, UserId};
+use rookery_actors::ports::directory::{
+    Admission, Directory, NewLogin, Revocation, Rotated, Rotation, Throttled, network,
+};
+use rookery_actors::ports::{PortError, PortResult};
+use rookery_actors::time::Timestamp;
+use rookery_cluster::primary::{Fault, Primary};
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use self::store::Store;
+use super::Settings;
+use crate::adapters::revocations::{Revocations, Revoked};
+
+/// How long to wait between tries to reach Redis at start.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+
+/// The directory over one Redis.
+pub struct RedisDirectory {
+    store: Arc<Store>,
+    revocations: Arc<Revocations>,
+    /// End with the directory.
+    _tasks: JoinSet<()>,
+}
+
+impl RedisDirectory {
+    /// Opens the directory and reads which logins were revoked not long ago; tries for as long as `wait`. `access_token_life`
+    /// is the longest that an access token in circulation may live. An error is one sentence.
+    pub async fn open(settings: &Settings, access_token_life: Duration, wait: Duration) -> PortResult<Arc<Self>> {
+        let target = settings.target().map_err(PortError::Broken)?;
+        let primary = Primary::new(target, settings.timeouts());
+        let revocations = Arc::new(Revocations::new(access_token_life));
+        let store = Arc::new(Store::new(primary, &settings.prefix, revocations.memory()));
+        let last = begin(&store, &revocations, wait).await?;
+        store.warn_of_settings().await;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(news::listen(Arc::clone(&store), Arc::clone(&revocations)));
+        tasks.spawn(news::poll(Arc::clone(&store), Arc::clone(&revocations), last));
+        Ok(Arc::new(Self {
+            store,
+            revocations,
+            _tasks: tasks,
+        }))
+    }
+
+    fn remember(&self, user: UserId, logins: &[LoginId], at: Timestamp) {
+        let revoked = |login: &LoginId| Revoked {
+            user,
+            login: *login,
+            at,
+        };
+        self.revocations.remember(logins.iter().map(revoked));
+    }
+}
+
+/// Reads the revocations; answers the number of the last.
+async fn begin(store: &Store, revocations: &Revocations, wait: Duration) -> PortResult<u64> {
+    let deadline = Instant::now() + wait;
+    loop {
+        match news::read(store, revocations, 0).await {
+            Ok(last) => return Ok(last),
+            Err(Fault::Broken(error)) => return Err(store.cannot_open(&error.to_string(), PortError::Broken)),
+            Err(fault) if Instant::now() >= deadline => {
+                return Err(store.cannot_open(&fault.to_string(), PortError::Unavailable));
+            }
+            Err(_) => sleep(TRY_AGAIN).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Directory for RedisDirectory {
+    async fn create(&self, login: NewLogin) -> PortResult<()> {
+        self.store.create(&login).await.map_err(failed)
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> PortResult<Rotated> {
+        let outcome = self.store.rotate(&rotation).await.map_err(failed)?;
+        if let Rotated::Reused { user } = outcome {
+            self.remember(user, &[rotation.login], rotation.now);
+        }
+        Ok(outcome)
+    }
+
+    async fn revoke(&self, user: UserId, login: LoginId, now: Timestamp) -> PortResult<bool> {
+        let revoked = self.store.revoke(user, login, now).await.map_err(failed)?;
+        if revoked {
+            self.remember(user, &[login], now);
+        }
+        Ok(revoked)
+    }
+
+    async fn revoke_all(&self, user: UserId, except: Option<LoginId>, now: Timestamp) -> PortResult<Vec<LoginId>> {
+        let logins = self.store.revoke_all(user, except, now).await.map_err(failed)?;
+        self.remember(user, &logins, now);
+        Ok(logins)
+    }
+
+    fn is_revoked(&self, login: LoginId) -> bool {
+        self.revocations.contains(login)
+    }
+
+    fn revoked(&self) -> Vec<Revocation> {
+        self.revocations.all().into_iter().map(Into::into).collect()
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Revocation> {
+        self.revocations.subscribe()
+    }
+
+    async fn admit(&self, what: Throttled, address: IpAddr, per_minute: u32, now: Timestamp) -> PortResult<Admission> {
+        let admission = self.store.admit(what, network(address), per_minute, now).await;
+        admission.map_err(failed)
+    }
+
+    async fn purge(&self, now: Timestamp) -> PortResult<()> {
+        let horizon = self.revocations.horizon(now);
+        self.revocations.forget_before(horizon);
+        self.store.purge(horizon).await.map_err(failed)
+    }
+}
+
+/// What a fault of Redis means to whoever asked the directory.
+fn failed(fault: Fault) -> PortError {
+    let text = format!("the directory: Redis: {fault}");
+    match fault {
+        Fault::Unreachable(_) | Fault::Refused(_) => PortError::Unavailable(text),
+        Fault::Unanswered(_) => PortError::Unknown(text),
+        Fault::Broken(_) => PortError::Broken(text),
+    }
+}
