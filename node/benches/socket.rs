@@ -255,6 +255,7 @@ fn newcomer(stream: TcpStream) -> Newcomer {
     let caller = caller();
     Newcomer {
         stream,
+        answer: Bytes::new(),
         early: Bytes::new(),
         arrival: Arrival {
             user: caller.user,
