@@ -10,11 +10,15 @@ SERVER := -p rookery-node --bin rookery --features jemalloc
 # Extra arguments for what a target starts: `make run ARGS='--help'`.
 ARGS ?=
 
-.PHONY: help run build release test lint bench load clean tools
+# Where `make cluster` keeps its data, and how many nodes it starts.
+CLUSTER ?= data-cluster
+NODES ?= 3
+
+.PHONY: help run build release test lint bench load cluster cluster-stop clean tools
 
 help: ## Explain the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' \
-	  | while IFS=$$'\t' read -r target text; do printf '  make %-9s %s\n' "$$target" "$$text"; done
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' \
+	  | while IFS=$$'\t' read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
 
 run: tools ## Build the server with optimizations and start it: a durable chat server in ./data, on 127.0.0.1:8080
 	@cargo run --release --locked $(SERVER) -- serve $(ARGS)
@@ -35,6 +39,13 @@ lint: tools ## Check format, clippy and docs with warnings as errors, and that e
 	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	@for crate in $(CRATES); do cargo check --locked -p "$$crate"; done
 	@cargo check --locked -p rookery-actors --no-default-features
+
+cluster: tools ## Start three nodes on a real Kafka, Redis, S3 and MongoDB-protocol server, print where they are, leave them
+	@deploy/services/install & cargo build --release --locked $(SERVER) && wait
+	@deploy/cluster/start "$${CARGO_TARGET_DIR:-target}/release/rookery" $(CLUSTER) $(NODES)
+
+cluster-stop: ## Stop what `make cluster` started; ./data-cluster stays
+	@deploy/cluster/stop $(CLUSTER)
 
 bench: tools ## Run the micro-benchmarks that guard the hot paths
 	@cargo bench --workspace --locked --bench '*' -- $(ARGS)

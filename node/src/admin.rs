@@ -21,7 +21,7 @@ use rookery_actors::protocol::{ErrorCode, Problem};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-pub use self::operator::Control;
+pub use self::operator::{Control, Peers};
 pub use self::token::{AdminToken, TokenError};
 use crate::gateway::http::{Body, Failure, Reply, bearer};
 use crate::shutdown::{Lifecycle, Phase};
@@ -150,6 +150,7 @@ impl Admin {
         let reason = match self.0.lifecycle.phase() {
             Phase::Ready => return Ok(Reply::json(StatusCode::OK, &Health { status: "ready" })),
             Phase::Starting => "starting",
+            Phase::Apart => "out of the cluster, joining it again",
             Phase::Draining => "draining",
         };
         Err(Problem::unavailable(format!("not ready: {reason}")).into())

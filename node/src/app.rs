@@ -7,6 +7,7 @@ use rookery_actors::system::System;
 
 use crate::accounts::Accounts;
 use crate::adapters::blobs::DirBlobs;
+use crate::addresses::Addresses;
 use crate::files::Files;
 
 /// The running server, as routes and sockets see it.
@@ -20,6 +21,8 @@ pub struct App {
     pub limits: Arc<Limits>,
     /// Where clients reach this server from outside; without it links begin with the host a request names.
     pub public_url: Option<Arc<str>>,
+    /// Where clients reach each node by itself.
+    pub addresses: Addresses,
     /// This node's name, as `hello.node` carries it.
     pub node: Arc<str>,
 }

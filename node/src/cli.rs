@@ -36,7 +36,7 @@ Exit status:
   0   stopped as asked, or everything is in order
   1   not healthy (health), or the drain was cut short
   2   the command line is wrong
-  69  a port is taken or an address is not this machine's
+  69  a port is taken, an address is not this machine's, or a service is away
   70  something inside failed
   73  the data directory cannot be used: not ours, in use, newer than this version, broken
   78  the configuration is wrong";

@@ -64,6 +64,7 @@ sections! {
     "kafka" => kafka: crate::adapters::kafka::Settings,
     "s3" => s3: crate::adapters::s3::Settings,
     "mongodb" => mongodb: crate::adapters::mongo::Settings,
+    "cluster" => cluster: crate::wiring::ClusterSettings,
 }
 
 impl Section for Limits {

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod adapters;
+pub mod addresses;
 pub mod admin;
 pub mod app;
 pub mod cli;

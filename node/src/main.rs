@@ -64,7 +64,7 @@ async fn live(config: &Config) -> Result<ExitCode, Failure> {
     let admin = Admin::start(private, lifecycle.clone(), metrics)
         .map_err(|error| Failure::internal(format!("start the admin listener: {error}")))?;
     let node = tokio::select! {
-        opened = open(config, &admin) => opened?,
+        opened = open(config, &admin, &lifecycle) => opened?,
         name = signals.stop() => {
             tracing::info!(signal = name, "stopped while starting");
             return Ok(ExitCode::SUCCESS);
@@ -87,8 +87,8 @@ async fn live(config: &Config) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn open(config: &Config, admin: &Admin) -> Result<Node, Failure> {
-    let node = wiring::open(config).await?;
+async fn open(config: &Config, admin: &Admin, lifecycle: &Lifecycle) -> Result<Node, Failure> {
+    let node = wiring::open(config, lifecycle).await?;
     admin.open(node.control(config)?);
     Ok(node)
 }

@@ -17,6 +17,8 @@ pub enum Phase {
     Starting,
     /// Serving.
     Ready,
+    /// Out of the cluster, and about to join it again: serving who is here, and taking nobody new.
+    Apart,
     /// On its way out.
     Draining,
 }
@@ -39,11 +41,22 @@ impl Lifecycle {
     /// Everything is open: clients may come. Has no effect on a process that was already asked to stop.
     pub fn ready(&self) {
         self.0.send_if_modified(|phase| {
-            let starting = *phase == Phase::Starting;
-            if starting {
+            let becomes = matches!(phase, Phase::Starting | Phase::Apart);
+            if becomes {
                 *phase = Phase::Ready;
             }
-            starting
+            becomes
+        });
+    }
+
+    /// The node is out of its cluster until it is ready again.
+    pub fn apart(&self) {
+        self.0.send_if_modified(|phase| {
+            let serving = *phase == Phase::Ready;
+            if serving {
+                *phase = Phase::Apart;
+            }
+            serving
         });
     }
 

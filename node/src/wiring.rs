@@ -1,34 +1,36 @@
-//! The one place that constructs: the data directory, the adapters over it, the actors on those, and the gateway in front.
+//! The one place that constructs: the data directory, the adapters of the ports, the node's place among others, the actors on
+//! those, and the gateway in front.
 //!
-//! Nothing else in the process knows which adapter stands behind a port. Everything is opened before the first client is
+//! Nothing else in the process knows which adapter stands behind a port, or whether there are other nodes. Everything is opened before the first client is
 //! accepted, and what fails leaves nothing running: the process ends with one sentence.
 
+mod cluster;
+mod mix;
 mod name;
+mod patience;
+mod stores;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rookery_actors::ports::PortError;
-use rookery_actors::ports::accounts::AccountStore;
-use rookery_actors::ports::directory::Directory;
 use rookery_actors::protocol::Limits;
 use rookery_actors::system::{Peer, Ports, System};
 use rookery_actors::time::Timestamp;
 use rookery_cluster::id::DEFAULT_SHARDS;
 use rookery_cluster::router::Router;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+pub use self::cluster::Settings as ClusterSettings;
+pub use self::mix::{Mix, mix};
 use crate::accounts::{Accounts, KeyRing, Setup};
-use crate::adapters::blobs::DirBlobs;
-use crate::adapters::sqlite::accounts::SqliteAccounts;
-use crate::adapters::sqlite::chats::SqliteChats;
-use crate::adapters::sqlite::directory::SqliteDirectory;
-use crate::adapters::sqlite::files::SqliteFiles;
-use crate::adapters::sqlite::log::SqliteLog;
-use crate::adapters::sqlite::schema;
-use crate::admin::{AdminToken, Control};
+
+use self::cluster::Place;
+use self::stores::Stores;
+use crate::addresses::Addresses;
+use crate::admin::{AdminToken, Control, Peers};
 use crate::app::App;
 use crate::cli::{Failure, Status};
 use crate::config::Config;
@@ -36,11 +38,14 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::files::Files;
 use crate::gateway::{self, Gateway};
 use crate::process::cannot_listen;
+use crate::shutdown::Lifecycle;
 
 /// How often files that nobody will use are cleared away.
 const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
 /// The part of a drain that is kept for flushing, once the sockets are gone or out of time.
 const FLUSH_SHARE: u32 = 4;
+/// The part of a drain in which what is this node's may go to others before its clients are told.
+const HAND_OVER_SHARE: u32 = 3;
 
 /// A whole node, serving.
 pub struct Node {
@@ -50,38 +55,38 @@ pub struct Node {
     accounts: Accounts,
     stores: Stores,
     router: Router<Peer>,
+    /// None for a node alone.
+    place: Option<Place>,
     /// End with the node.
     _tasks: JoinSet<()>,
     /// Locked until the node is gone.
     dir: DataDir,
 }
 
-/// The embedded adapters, as the ports they are.
-struct Stores {
-    log: Arc<SqliteLog>,
-    chats: Arc<SqliteChats>,
-    accounts: Arc<dyn AccountStore>,
-    directory: Arc<dyn Directory>,
-    files: Arc<SqliteFiles>,
-    blobs: DirBlobs,
-}
-
 /// Opens everything and starts to accept clients.
-pub async fn open(config: &Config) -> Result<Node, Failure> {
+pub async fn open(config: &Config, lifecycle: &Lifecycle) -> Result<Node, Failure> {
     let dir = DataDir::open(&config.process.data_dir).map_err(|error| data_dir_failure(&error))?;
     let name = name::of(&config.process.node, dir.root())?;
     let limits = Arc::new(config.limits.clone());
-    let stores = Stores::open(&dir, config.auth.access_token_life()).await?;
-    let files = Files::new(stores.files.clone(), Arc::new(stores.blobs.clone()), limits.file_bytes);
-    let router = Router::alone(name.clone(), DEFAULT_SHARDS)
-        .map_err(|error| Failure::internal(format!("place the shards: {error}")))?;
+    let stores = Stores::open(config, &dir).await?;
+    let files = Files::new(stores.files.clone(), stores.blobs.clone(), limits.file_bytes);
+    let joined = match is_clustered(config) {
+        true => Some(cluster::join(config, &name).await?),
+        false => None,
+    };
+    let router = match &joined {
+        Some(joined) => joined.router.clone(),
+        None => Router::alone(name.clone(), DEFAULT_SHARDS)
+            .map_err(|error| Failure::internal(format!("place the shards: {error}")))?,
+    };
+    let addresses = joined.as_ref().map(|joined| Addresses::of(joined.cluster()));
     let system = start_actors(&router, &stores, &files, &limits).await?;
     let accounts = Accounts::start(Setup {
         settings: config.auth.clone(),
         limits: Arc::clone(&limits),
         store: Arc::clone(&stores.accounts),
         directory: Arc::clone(&stores.directory),
-        keys: token_keys(&dir),
+        keys: token_keys(config),
         chats: Arc::new(system.clone()),
     })
     .map_err(|error| Failure::new(Status::DataDirectory, error.to_string()))?;
@@ -89,13 +94,18 @@ pub async fn open(config: &Config) -> Result<Node, Failure> {
         system: system.clone(),
         accounts: accounts.clone(),
         files: files.clone(),
-        blobs: Some(stores.blobs.clone()),
+        blobs: stores.served.clone(),
         limits,
         public_url: config.gateway.public_url.as_deref().map(Arc::from),
+        addresses: addresses.unwrap_or_default(),
         node: Arc::clone(&name.0),
     };
     let gateway = Gateway::start(Arc::new(app), gateway_settings(config))
         .map_err(|error| cannot_listen(config.process.listen, "listen", &error))?;
+    let place = match joined {
+        Some(joined) => Some(joined.enter(&system, lifecycle).await?),
+        None => None,
+    };
     let mut tasks = JoinSet::new();
     tasks.spawn(sweep(files));
     Ok(Node {
@@ -105,6 +115,7 @@ pub async fn open(config: &Config) -> Result<Node, Failure> {
         accounts,
         stores,
         router,
+        place,
         _tasks: tasks,
         dir,
     })
@@ -127,6 +138,10 @@ impl Node {
             gateway: Arc::clone(&self.gateway),
             system: self.system.clone(),
             accounts: Arc::clone(&self.stores.accounts),
+            peers: self.place.as_ref().map(|place| Peers {
+                cluster: place.cluster(),
+                links: Arc::clone(place.links()),
+            }),
         })
     }
 
@@ -138,10 +153,15 @@ impl Node {
         }
     }
 
-    /// Tells the clients to go, closes their sockets, and flushes. Clients that take no notice are cut off in time for the
-    /// flush; that is no failure, they lose nothing.
+    /// Hands over what is this node's, tells the clients to go, closes their sockets, flushes, and leaves the cluster. Clients
+    /// that take no notice are cut off in time for the flush; that is no failure, they lose nothing.
     pub async fn drain(&self, within: Duration) {
-        let for_clients = within - within / FLUSH_SHARE;
+        let until = Instant::now() + within;
+        if let Some(place) = &self.place {
+            place.hand_over(within / HAND_OVER_SHARE).await;
+        }
+        let left = until - Instant::now();
+        let for_clients = left - left / FLUSH_SHARE;
         if tokio::time::timeout(for_clients, self.gateway.drain(for_clients))
             .await
             .is_err()
@@ -149,31 +169,9 @@ impl Node {
             tracing::warn!(connections = self.gateway.connections(), "not all clients went in time");
         }
         self.system.drain().await;
-    }
-}
-
-impl Stores {
-    /// Opens the files of the data directory; blocking, as nothing else runs yet that it could hold up.
-    async fn open(dir: &DataDir, token_life: Duration) -> Result<Self, Failure> {
-        let opened = tokio::task::block_in_place(|| {
-            let log = SqliteLog::open(&dir.log(), DEFAULT_SHARDS).map_err(cannot_open(&dir.log()))?;
-            let db = schema::open(&dir.store()).map_err(cannot_open(&dir.store()))?;
-            let blobs =
-                DirBlobs::open(&dir.blobs(), &dir.keys().join("blobs.key")).map_err(cannot_open(&dir.blobs()))?;
-            Ok::<_, Failure>((log, db, blobs))
-        });
-        let (log, db, blobs) = opened?;
-        let directory = SqliteDirectory::open(db.clone(), token_life)
-            .await
-            .map_err(cannot_open(&dir.store()))?;
-        Ok(Self {
-            log: Arc::new(log),
-            chats: Arc::new(SqliteChats::new(db.clone())),
-            accounts: Arc::new(SqliteAccounts::new(db.clone())),
-            directory,
-            files: Arc::new(SqliteFiles::new(db)),
-            blobs,
-        })
+        if let Some(place) = &self.place {
+            place.leave().await;
+        }
     }
 }
 
@@ -214,16 +212,24 @@ fn gateway_settings(config: &Config) -> gateway::Settings {
     }
 }
 
+/// Whether this is a node among others; what cannot be was refused before.
+fn is_clustered(config: &Config) -> bool {
+    mix(config) == Ok(Mix::Cluster)
+}
+
 /// Where the keys that sign access tokens are: a directory of their own, which the ring reads whole.
-fn token_keys(dir: &DataDir) -> std::path::PathBuf {
-    dir.keys().join("tokens")
+fn token_keys(config: &Config) -> PathBuf {
+    match is_clustered(config) {
+        true => config.cluster.token_keys_dir.clone(),
+        false => config.process.data_dir.join("keys/tokens"),
+    }
 }
 
 /// Makes a new signing key beside a running server or without one; answers its id.
 pub fn rotate_key(config: &Config) -> Result<String, Failure> {
-    let keys = config.process.data_dir.join("keys/tokens");
+    let keys = token_keys(config);
     if !keys.is_dir() {
-        let dir = config.process.data_dir.display();
+        let dir = keys.display();
         return Err(Failure::new(
             Status::DataDirectory,
             format!("{dir} holds no keys yet; the first start makes one"),
@@ -237,13 +243,4 @@ pub fn rotate_key(config: &Config) -> Result<String, Failure> {
 /// What a data directory that cannot be used means for the process.
 pub fn data_dir_failure(error: &DataDirError) -> Failure {
     Failure::new(Status::DataDirectory, error.to_string())
-}
-
-fn cannot_open(path: &Path) -> impl FnOnce(PortError) -> Failure + use<'_> {
-    move |error| {
-        Failure::new(
-            Status::DataDirectory,
-            format!("cannot open {}: {error}", path.display()),
-        )
-    }
 }

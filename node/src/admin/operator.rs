@@ -10,8 +10,11 @@ use rookery_actors::protocol::Problem;
 use rookery_actors::system::{Attachment, Peer, System};
 use rookery_actors::time::Timestamp;
 use rookery_cluster::id::NodeId;
+use rookery_cluster::membership::{Cluster, Member, NodeState};
 use rookery_cluster::router::Router;
+use rookery_cluster::transport::quic::QuicTransport;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::AdminToken;
 use crate::gateway::Gateway;
@@ -26,6 +29,14 @@ pub struct Control {
     pub gateway: Arc<Gateway>,
     pub system: System,
     pub accounts: Arc<dyn AccountStore>,
+    /// None for a node alone.
+    pub peers: Option<Peers>,
+}
+
+/// The other nodes, and the links to them.
+pub struct Peers {
+    pub cluster: watch::Receiver<Arc<Cluster>>,
+    pub links: Arc<QuicTransport>,
 }
 
 #[derive(Serialize)]
@@ -35,14 +46,31 @@ struct List<T> {
 }
 
 #[derive(Serialize)]
-struct Node<'c> {
-    node: &'c NodeId,
-    state: &'static str,
+struct Node {
+    node: NodeId,
+    state: NodeState,
+    shards: usize,
+    /// Where its peers reach it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<SocketAddr>,
+    /// Where clients reach it by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_url: Option<String>,
+    /// Of the link from the asked node, while it is up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    round_trip_us: Option<u64>,
+    /// Of the asked node alone.
+    #[serde(flatten)]
+    inside: Option<Inside>,
+}
+
+/// What a node knows of itself only.
+#[derive(Serialize)]
+struct Inside {
     version: &'static str,
     listen: SocketAddr,
     started_at: Timestamp,
     pid: u32,
-    shards: usize,
     /// Sockets open now.
     connections: u64,
     /// Sessions and conversations in memory now.
@@ -86,25 +114,59 @@ struct Device {
 impl Control {
     /// The nodes. A node alone is the cluster.
     pub(super) fn nodes(&self, phase: Phase) -> Reply {
-        let state = match phase {
-            Phase::Starting => "joining",
-            Phase::Ready => "up",
-            Phase::Draining => "draining",
+        list(match &self.peers {
+            Some(peers) => self.members(peers),
+            None => vec![self.alone(phase)],
+        })
+    }
+
+    fn alone(&self, phase: Phase) -> Node {
+        Node {
+            node: self.router.own().clone(),
+            state: match phase {
+                Phase::Starting | Phase::Apart => NodeState::Joining,
+                Phase::Ready => NodeState::Up,
+                Phase::Draining => NodeState::Draining,
+            },
+            shards: self.shards_of(self.router.own()),
+            address: None,
+            public_url: None,
+            round_trip_us: None,
+            inside: Some(self.inside()),
+        }
+    }
+
+    fn members(&self, peers: &Peers) -> Vec<Node> {
+        let cluster = peers.cluster.borrow().clone();
+        let links = peers.links.links();
+        let round_trip = |node: &NodeId| links.iter().find(|link| link.node == *node).map(|link| link.round_trip);
+        let shown = |member: &Member| Node {
+            node: member.node.clone(),
+            state: member.state,
+            shards: self.shards_of(&member.node),
+            address: Some(member.address),
+            public_url: member.public_url.clone(),
+            round_trip_us: round_trip(&member.node).map(|time| time.as_micros() as u64),
+            inside: (member.node == *self.router.own()).then(|| self.inside()),
         };
-        let (own, census) = (self.router.own(), self.system.census());
-        let node = Node {
-            node: own,
-            state,
+        cluster.view.members().iter().map(shown).collect()
+    }
+
+    fn shards_of(&self, node: &NodeId) -> usize {
+        self.router.table().placement.shards_of(node).count()
+    }
+
+    fn inside(&self) -> Inside {
+        let census = self.system.census();
+        Inside {
             version: env!("CARGO_PKG_VERSION"),
             listen: self.gateway.local_addr(),
             started_at: self.started_at,
             pid: std::process::id(),
-            shards: self.router.table().placement.shards_of(own).count(),
             connections: self.gateway.connections(),
             sessions: census.sessions,
             conversations: census.conversations,
-        };
-        list(vec![node])
+        }
     }
 
     /// Every shard with its owner.

@@ -11,7 +11,7 @@ use crate::config::Invalid;
 pub enum Status {
     /// Not healthy, or cut short.
     No = 1,
-    /// A port is taken or an address is not this machine's.
+    /// A port is taken, an address is not this machine's, or a service is away.
     Unavailable = 69,
     /// Something inside failed.
     Internal = 70,

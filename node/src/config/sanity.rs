@@ -3,6 +3,8 @@
 use rookery_actors::protocol::Limits;
 use toml::Value;
 
+use crate::wiring;
+
 use super::{Loaded, Process, schema, table, tables};
 
 /// Shortest admin token taken from an operator.
@@ -37,6 +39,7 @@ pub fn problems(loaded: &Loaded) -> Vec<String> {
         .chain(loaded.config.s3.check().err())
         .chain(mongodb)
         .chain(redis)
+        .chain(wiring::mix(&loaded.config).err())
         .collect()
 }
 

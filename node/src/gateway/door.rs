@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use rookery_actors::id::UserId;
 use rookery_actors::outlet::Outlet;
 use rookery_actors::protocol::Problem;
 use rookery_actors::protocol::client::Request;
@@ -24,6 +25,11 @@ pub trait Door: Send + Sync + 'static {
 
     /// Attaches a socket to its user's session.
     async fn attach(&self, arrival: Arrival, outlet: Arc<dyn Outlet>) -> Result<Box<dyn Session>, Problem>;
+
+    /// Where this user's next socket had best be opened when this node goes; `None` where any place is as good.
+    fn elsewhere(&self, _user: UserId) -> Option<String> {
+        None
+    }
 }
 
 /// A socket's hold on its session; see [`Link`].
@@ -60,5 +66,10 @@ impl Door for App {
     async fn attach(&self, arrival: Arrival, outlet: Arc<dyn Outlet>) -> Result<Box<dyn Session>, Problem> {
         let link = self.system.attach(arrival, outlet).await?;
         Ok(Box::new(link))
+    }
+
+    fn elsewhere(&self, user: UserId) -> Option<String> {
+        let (node, url) = self.addresses.socket_of(&self.system, user)?;
+        (*node.0 != *self.node).then_some(url)
     }
 }

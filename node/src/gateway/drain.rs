@@ -29,7 +29,7 @@ pub async fn sockets(hub: &Arc<Hub>, window: Duration) {
         let goaway = ServerFrame::Goaway {
             reason: GoawayReason::Drain,
             reconnect_after_ms: hub.admission.random(spread),
-            url: None,
+            url: hub.door.elsewhere(connection.user),
         };
         connection.push(&Frames::one(goaway), Urgency::Answer);
     })

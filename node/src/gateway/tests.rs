@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::config::Config;
+use crate::shutdown::Lifecycle;
 use crate::wiring::{self, Node};
 
 /// Long enough for anything that is going to happen.
@@ -68,7 +69,7 @@ impl Front {
         config.process.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.process.drain_seconds = 4;
         config.gateway.cors_origins = vec!["https://app.example.org".into()];
-        let node = wiring::open(&config)
+        let node = wiring::open(&config, &Lifecycle::default())
             .await
             .expect("a node starts in an empty directory");
         Self { node, _dir: dir }

@@ -11,6 +11,7 @@ use rookery_actors::protocol::{ErrorCode, Problem};
 use rookery_actors::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::base;
 use crate::adapters::blobs::{DirBlobs, Permit, Served};
 use crate::app::App;
 use crate::files::{Created, Download, Upload};
@@ -178,15 +179,6 @@ fn signed<'a>(app: &'a App, call: &Call, method: &str) -> Result<(&'a DirBlobs, 
     let blobs = app.blobs.as_ref().ok_or_else(|| Problem::not_found("path"))?;
     let permit = blobs.admit(method, call.param("key"), &|name| call.query.get(name))?;
     Ok((blobs, permit))
-}
-
-/// Where links to this server begin: its public URL, else the host the client asked for.
-fn base(app: &App, call: &Call) -> String {
-    match (&app.public_url, call.host()) {
-        (Some(url), _) => url.trim_end_matches('/').to_owned(),
-        (None, Some(host)) => format!("http://{host}"),
-        (None, None) => String::new(),
-    }
 }
 
 /// A signed URL as a client can use it: one of this server's own lacks the server.

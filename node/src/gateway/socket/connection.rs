@@ -30,7 +30,7 @@ pub struct Connection {
     stream: TcpStream,
     outbox: Mutex<Outbox>,
     session: OnceLock<Box<dyn Session>>,
-    pub(super) user: UserId,
+    pub(in crate::gateway) user: UserId,
     pub(super) login: LoginId,
     /// Where it stands in its lane's table.
     pub(super) slot: u32,

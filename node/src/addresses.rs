@@ -1,0 +1,47 @@
+//! Where clients find each node, for those that are to open their socket at the node which has their session.
+
+use std::sync::Arc;
+
+use rookery_actors::id::UserId;
+use rookery_actors::system::System;
+use rookery_cluster::id::NodeId;
+use rookery_cluster::membership::Cluster;
+use tokio::sync::watch;
+
+/// The public addresses of the cluster's nodes, as the membership has them. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Addresses(Option<watch::Receiver<Arc<Cluster>>>);
+
+impl Addresses {
+    pub fn of(cluster: watch::Receiver<Arc<Cluster>>) -> Self {
+        Self(Some(cluster))
+    }
+
+    /// Where the sockets of this user are best opened: the node that has the session, if clients can reach it by itself.
+    pub fn socket_of(&self, system: &System, user: UserId) -> Option<(NodeId, String)> {
+        let cluster = self.0.as_ref()?.borrow().clone();
+        let home = system.home(user);
+        let url = cluster.view.member(&home)?.public_url.as_deref().map(socket_url)?;
+        Some((home, url))
+    }
+}
+
+/// The URL of the WebSocket of a server whose URL this is.
+pub fn socket_url(base: &str) -> String {
+    let base = base.trim_end_matches('/');
+    match base.strip_prefix("http") {
+        Some(rest) => format!("ws{rest}/ws"),
+        None => format!("{base}/ws"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::socket_url;
+
+    #[test]
+    fn a_socket_is_as_safe_as_the_server_it_belongs_to() {
+        assert_eq!(socket_url("http://a:1"), "ws://a:1/ws");
+        assert_eq!(socket_url("https://chat.example.org/"), "wss://chat.example.org/ws");
+    }
+}
