@@ -24,6 +24,7 @@
 //! Retention deletes by age, whatever is committed. A `read` from below is `Broken`: see `docs/operation.md`.
 
 mod client;
+mod gate;
 mod growth;
 mod ledger;
 mod offsets;
@@ -33,6 +34,7 @@ mod reader;
 mod reads;
 mod settings;
 mod topic;
+mod turns;
 mod watch;
 
 use std::sync::Arc;
@@ -54,7 +56,7 @@ use self::client::{Health, Quiet};
 use self::growth::Growth;
 use self::ledger::Ledger;
 use self::offsets::Consumer;
-use self::producer::Producer;
+use self::producer::Pump;
 use self::reader::Reader;
 pub use self::settings::Settings;
 use self::watch::{Watch, Watched};
@@ -66,7 +68,6 @@ const CLOSING: Duration = Duration::from_secs(10);
 pub struct KafkaLog {
     shards: u16,
     ledger: Arc<Ledger>,
-    producer: Arc<Producer>,
     consumer: Consumer,
     reader: Option<reader::Handle>,
     health: Arc<Health>,
@@ -88,10 +89,10 @@ impl KafkaLog {
         let consumer = Consumer::new(consumer, &settings.topic);
         topic::ready(&consumer, settings, shards, patience).await?;
         let ledger = Arc::new(Ledger::new(shards, Arc::clone(&health)));
-        let producer = {
+        let pump = {
             let (settings, ledger, health) = (settings.clone(), Arc::clone(&ledger), Arc::clone(&health));
-            let made = tokio::task::spawn_blocking(move || Producer::open(&settings, ledger, health)).await;
-            Arc::new(made.map_err(|error| PortError::Broken(format!("kafka: {error}")))??)
+            let made = tokio::task::spawn_blocking(move || Pump::open(&settings, ledger, health)).await;
+            made.map_err(|error| PortError::Broken(format!("kafka: {error}")))??
         };
         let committed = committed(&consumer, shards, patience).await?;
         let (closing, threads) = mpsc::sync_channel(1);
@@ -99,7 +100,6 @@ impl KafkaLog {
         let log = Self {
             shards,
             ledger,
-            producer,
             consumer,
             reader: Some(handle),
             health,
@@ -111,12 +111,11 @@ impl KafkaLog {
             ends: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             threads: Mutex::new(threads),
         };
-        log.spawn_threads(reader, closing)?;
+        log.spawn_threads(pump, reader, closing)?;
         Ok(log)
     }
 
-    fn spawn_threads(&self, reader: Reader, closing: mpsc::SyncSender<()>) -> PortResult<()> {
-        let producer = Arc::clone(&self.producer);
+    fn spawn_threads(&self, pump: Pump, reader: Reader, closing: mpsc::SyncSender<()>) -> PortResult<()> {
         let watch = Watch {
             consumer: self.consumer.clone(),
             ledger: Arc::clone(&self.ledger),
@@ -124,7 +123,7 @@ impl KafkaLog {
             watched: Arc::clone(&self.watched),
             told: metrics::counter!("node_kafka_grew_total"),
         };
-        spawn("kafka-reports", closing.clone(), move || producer.run())?;
+        spawn("kafka-producer", closing.clone(), move || pump.run())?;
         spawn("kafka-watch", closing.clone(), move || watch.run())?;
         spawn("kafka-reader", closing, move || reader.run())
     }
@@ -196,8 +195,7 @@ impl EventLog for KafkaLog {
     }
 
     fn append(&self, shard: ShardId, payload: Bytes, token: u64) {
-        let send = |serial| self.producer.send(shard, &payload, serial);
-        if let Err(refusal) = self.ledger.append(shard, payload.len(), token, send) {
+        if let Err(refusal) = self.ledger.append(shard, payload, token) {
             self.ledger.refuse(shard, token, refusal);
         }
     }
@@ -279,7 +277,7 @@ impl EventLog for KafkaLog {
 
 impl Drop for KafkaLog {
     fn drop(&mut self) {
-        self.producer.stop();
+        self.ledger.gate().close();
         self.watched.stopping.store(true, Ordering::Relaxed);
         self.health.look();
         self.reader = None;

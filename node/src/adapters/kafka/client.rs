@@ -80,7 +80,8 @@ pub fn producer(settings: &Settings) -> PortResult<ClientConfig> {
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("compression.type", "lz4")
-        .set("linger.ms", settings.linger_ms.to_string())
+        // Records have gathered before they come here (`producer.rs`).
+        .set("linger.ms", "0")
         // A record is tried until it stands. To give one up would leave a gap, after which the producer renumbers what is
         // behind it and may write that twice; who waits for an answer is told sooner (`outstanding.rs`).
         .set("message.timeout.ms", "0")

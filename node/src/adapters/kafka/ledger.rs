@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use bytes::Bytes;
 use metrics::{Counter, Histogram};
 use parking_lot::{Mutex, RwLock};
 use rookery_actors::ports::PortError;
@@ -11,9 +12,10 @@ use rookery_actors::ports::log::{Offset, Report, Reports};
 use rookery_cluster::id::ShardId;
 
 use super::client::{Health, MAX_BYTES, MAX_RECORD, MAX_RECORDS};
+use super::gate::{Gate, Ready};
 use super::outstanding::{Outstanding, Refusal, Settled};
 
-/// See the module. A shard's lock is held while a record is handed to the producer, and never while reports go out.
+/// See the module. A shard's lock is held while a record goes to the gate, and never while reports go out.
 pub struct Ledger {
     shards: Vec<Mutex<Outstanding>>,
     records: AtomicUsize,
@@ -21,6 +23,7 @@ pub struct Ledger {
     serial: AtomicUsize,
     reports: RwLock<Option<Arc<dyn Reports>>>,
     health: Arc<Health>,
+    gate: Gate,
     meter: Meter,
 }
 
@@ -41,6 +44,7 @@ impl Ledger {
             serial: AtomicUsize::new(0),
             reports: RwLock::new(None),
             health,
+            gate: Gate::default(),
             meter: Meter {
                 kept: metrics::counter!("node_log_records_total"),
                 refused: metrics::counter!("node_log_refused_total"),
@@ -55,17 +59,22 @@ impl Ledger {
         *self.reports.write() = Some(reports);
     }
 
-    /// Hands a record to the producer by `send`, or says why not: then it is surely not in the log.
-    pub fn append(
-        &self,
-        shard: ShardId,
-        bytes: usize,
-        token: u64,
-        send: impl FnOnce(usize) -> Result<(), PortError>,
-    ) -> Result<(), PortError> {
+    /// Where the producer's thread takes what is admitted.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Whether an append waits for its report.
+    pub fn is_waiting(&self) -> bool {
+        self.records.load(Ordering::Relaxed) > 0
+    }
+
+    /// Admits a record, or says why not: then it is surely not in the log.
+    pub fn append(&self, shard: ShardId, payload: Bytes, token: u64) -> Result<(), PortError> {
         let Some(outstanding) = self.shards.get(usize::from(shard.0)) else {
             return Err(PortError::Broken(format!("the log has no shard {shard}")));
         };
+        let bytes = payload.len();
         if bytes > MAX_RECORD {
             return Err(PortError::Broken(format!(
                 "a record of {bytes} bytes is too large for the log"
@@ -81,13 +90,16 @@ impl Ledger {
         }
         let now = Instant::now();
         let mut outstanding = outstanding.lock();
-        let admitted = outstanding.admit(now).map_err(refused);
-        let sent = admitted.and_then(|()| {
+        let admitted = outstanding.admit(now).map_err(refused).and_then(|()| {
             let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+            let ready = Ready { shard, payload, serial };
+            if !self.gate.push(ready) {
+                return Err(PortError::Unavailable("the log is closed".into()));
+            }
             outstanding.push(serial, token, now);
-            send(serial).inspect_err(|_| outstanding.take_back())
+            Ok(())
         });
-        sent.inspect_err(|_| self.release(bytes))
+        admitted.inspect_err(|_| self.release(bytes))
     }
 
     fn reserve(&self, bytes: usize) -> bool {
@@ -105,8 +117,14 @@ impl Ledger {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// An append was answered.
-    pub fn settle(&self, shard: ShardId, serial: usize, bytes: usize, outcome: Result<Offset, PortError>) {
+    /// An append was answered; gives back what is to be reported.
+    pub fn settle(
+        &self,
+        shard: ShardId,
+        serial: usize,
+        bytes: usize,
+        outcome: Result<Offset, PortError>,
+    ) -> Option<Report> {
         self.release(bytes);
         let mut outstanding = self.shards[usize::from(shard.0)].lock();
         let settled = outstanding.settle(serial);
@@ -114,7 +132,7 @@ impl Ledger {
             drop(outstanding);
             self.meter.late.increment(1);
             tracing::debug!(%shard, ?outcome, "an append that was given up is settled");
-            return;
+            return None;
         };
         let in_order = outcome.as_ref().is_ok_and(|offset| outstanding.stands(*offset));
         drop(outstanding);
@@ -128,9 +146,10 @@ impl Ledger {
                 }
             }
             Err(PortError::Unknown(_)) => self.meter.unknown.increment(1),
+            Err(PortError::Unavailable(_)) => self.meter.refused.increment(1),
             Err(error) => tracing::error!(%shard, %error, "Kafka refused a record"),
         }
-        self.report(shard, vec![Report { token, outcome }]);
+        Some(Report { token, outcome })
     }
 
     /// Behind the last record of ours that is known to stand in a shard.
@@ -168,7 +187,8 @@ impl Ledger {
         self.report(shard, vec![Report { token, outcome }]);
     }
 
-    fn report(&self, shard: ShardId, batch: Vec<Report>) {
+    /// Hands over reports of one shard, in the order in which the records stand.
+    pub fn report(&self, shard: ShardId, batch: Vec<Report>) {
         self.tell(shard, |reports| reports.appended(shard, batch));
     }
 

@@ -66,11 +66,6 @@ impl Outstanding {
         self.waiting.push_back(Append { serial, token, since });
     }
 
-    /// The last append could not be handed over after all.
-    pub fn take_back(&mut self) {
-        self.waiting.pop_back();
-    }
-
     /// A broker, or the producer, answered an append.
     pub fn settle(&mut self, serial: usize) -> Settled {
         if let Some(place) = self.waiting.iter().position(|append| append.serial == serial)
@@ -149,14 +144,6 @@ mod tests {
         assert_eq!(shard.settle(1), Settled::Late);
         assert!(matches!(shard.settle(2), Settled::Due { token: 20, .. }));
         assert_eq!(shard.admit(after(9, now)), Ok(()));
-    }
-
-    #[test]
-    fn an_append_that_was_taken_back_is_forgotten() {
-        let (mut shard, now) = (Outstanding::default(), Instant::now());
-        shard.push(1, 10, now);
-        shard.take_back();
-        assert_eq!(shard.expire(after(60, now), PATIENCE), [0; 0]);
     }
 
     #[test]

@@ -45,10 +45,11 @@ pub async fn ready(consumer: &Consumer, settings: &Settings, shards: u16, patien
                 check_shape(&shape, settings, shards)?;
                 break;
             }
-            None if !made => {
-                make(&admin, settings, shards).await?;
-                made = true;
-            }
+            None if !made => match make(&admin, settings, shards).await {
+                // Brokers that are starting, too, are fewer than they will be.
+                Err(PortError::Unavailable(_)) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+                outcome => made = outcome.map(|()| true)?,
+            },
             _ if Instant::now() >= deadline => {
                 let topic = &settings.topic;
                 return Err(PortError::Unavailable(format!(
@@ -141,20 +142,23 @@ async fn make(admin: &AdminClient<DefaultClientContext>, settings: &Settings, sh
         .set("retention.ms", &retention)
         .set("unclean.leader.election.enable", "false");
     let failed = |what: String| {
-        PortError::Broken(format!(
+        format!(
             "kafka: make topic {} with {shards} partitions and {} copies: {what}",
             settings.topic, settings.replication_factor
-        ))
+        )
     };
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
     let outcome = admin.create_topics([&topic], &options).await;
-    match outcome.map_err(|error| failed(error.to_string()))?.pop() {
+    match outcome
+        .map_err(|error| PortError::Unavailable(failed(error.to_string())))?
+        .pop()
+    {
         // Another node was first; what it made is looked at next.
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
-        Some(Err((_, RDKafkaErrorCode::InvalidReplicationFactor))) => Err(failed(
+        Some(Err((_, RDKafkaErrorCode::InvalidReplicationFactor))) => Err(PortError::Unavailable(failed(
             "there are fewer brokers than that; set kafka.replication_factor and kafka.min_insync_replicas".into(),
-        )),
-        Some(Err((_, code))) => Err(failed(code.to_string())),
+        ))),
+        Some(Err((_, code))) => Err(PortError::Broken(failed(code.to_string()))),
         _ => {
             tracing::info!(
                 topic = settings.topic,
