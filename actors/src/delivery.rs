@@ -11,6 +11,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rookery_cluster::id::NodeId;
 
+use crate::conversation;
 use crate::frames::Frames;
 use crate::hub::Hub;
 use crate::id::{ConversationId, UserId};
@@ -98,20 +99,19 @@ impl Hub {
     /// Carries a delivery out on this node.
     pub fn deliver_from(self: &Arc<Self>, from: &NodeId, conversation: ConversationId, delivery: Delivery) {
         match delivery {
-            // The conversation's owner takes this node for one that knows the roster; it may have been restarted since.
-            Delivery::Batch(_) if *from != self.node && self.rosters.get(conversation).is_none() => {
-                let lane = u64::from(self.shard(conversation.as_bytes()).id.0);
-                self.router
-                    .send_to_node(from, lane, Peer::WantRoster(conversation))
-                    .ok();
+            Delivery::Batch(batch) => {
+                if !self.walk(&batch) {
+                    self.want_roster(from, conversation);
+                }
             }
-            Delivery::Batch(batch) => self.walk(&batch),
             Delivery::Ephemeral(frames, except) => self.pass(conversation, &frames, except),
             Delivery::Roster(members) => self.gather(conversation, &members),
             Delivery::Enter(memberships) => self.enter(conversation, &memberships),
             Delivery::Leave(users) => self.leave(conversation, &users),
             Delivery::Left(users) => self.left(conversation, &users),
             Delivery::Head(head) => self.raise(conversation, head),
+            // An owner of another time has no say any more.
+            Delivery::Cool if *from != self.node_of_shard(conversation.as_bytes()) => {}
             Delivery::Cool => drop(self.rosters.part(conversation).lock().remove(&conversation)),
         }
     }
@@ -125,9 +125,24 @@ impl Hub {
         }
     }
 
-    fn walk(self: &Arc<Self>, batch: &Batch) {
+    /// The conversation's owner takes this node for one that knows the roster, which it does not: it may have been restarted
+    /// since, or an earlier owner's farewell came late.
+    fn want_roster(self: &Arc<Self>, from: &NodeId, conversation: ConversationId) {
+        if *from == self.node {
+            return self
+                .conversations
+                .tell_hot(conversation, conversation::actor::Msg::Roster(from.clone()));
+        }
+        let lane = u64::from(self.shard(conversation.as_bytes()).id.0);
+        self.router
+            .send_to_node(from, lane, Peer::WantRoster(conversation))
+            .ok();
+    }
+
+    /// Hands a batch to the sessions present; false when nobody knows which these are.
+    fn walk(self: &Arc<Self>, batch: &Batch) -> bool {
         let Some(roster) = self.rosters.get(batch.conversation) else {
-            return;
+            return false;
         };
         let mut behind = Vec::new();
         let roster = roster.lock();
@@ -142,6 +157,7 @@ impl Hub {
         self.metrics.deliveries.increment(roster.present.len() as u64);
         drop(roster);
         self.replay_all(behind);
+        true
     }
 
     /// Everything up to a seq exists: who has not got it lacks it.

@@ -329,6 +329,7 @@ impl Hub {
 
     /// Stores everything that waits, then stops the background tasks.
     pub async fn drain(self: &Arc<Self>) {
+        self.finish_asks().await;
         self.projector.flush().await;
         self.save_cursors(Timestamp::now()).await;
         self.projector.flush().await;

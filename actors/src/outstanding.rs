@@ -250,6 +250,14 @@ impl Hub {
         }
     }
 
+    /// Waits, for a moment, until what was asked of other nodes is answered.
+    pub(crate) async fn finish_asks(&self) {
+        let deadline = Instant::now() + defaults::ANSWER_PATIENCE;
+        while self.outstanding.count() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(defaults::OUTSTANDING_INTERVAL).await;
+        }
+    }
+
     fn give_up(self: &Arc<Self>, ticket: u64) {
         let waiting = self.outstanding.table.lock().remove(&ticket);
         if let Some(waiting) = waiting {
@@ -267,11 +275,46 @@ impl Hub {
         if *node == self.node {
             return self.answered(answer);
         }
-        if let Err(error) = self.router.send_to_node(node, 0, Peer::Answer(Box::new(answer))) {
-            tracing::debug!(%node, %error, "an answer to a node is lost; it asks again");
+        let to = answer.to.clone();
+        match self.router.send_to_node(node, 0, Peer::Answer(Box::new(answer))) {
+            Ok(()) => {}
+            Err(SendError::TooLarge { .. }) => {
+                let reply = Err(Problem::unavailable("the answer is too large to be passed on"));
+                self.router
+                    .send_to_node(node, 0, Peer::Answer(Box::new(Answer { to, reply })))
+                    .ok();
+            }
+            Err(error) => self.answer_later(node, to, &error),
         }
     }
 }
+
+impl Hub {
+    /// An answer could not be sent. What it said is lost; the asker learns, as soon as it can be told, that it has to ask
+    /// again.
+    fn answer_later(self: &Arc<Self>, node: &NodeId, to: Origin, error: &SendError) {
+        tracing::debug!(%node, %error, "an answer to a node is lost; it is to ask again");
+        let (core, node) = (Arc::clone(self), node.clone());
+        self.runtime.spawn(async move {
+            let epoch = core.router.table().epoch;
+            let lost = || {
+                let reply = Ok(Reply::NotOwner { epoch, appended: true });
+                Peer::Answer(Box::new(Answer { to: to.clone(), reply }))
+            };
+            for _ in 0..ANSWER_TRIES {
+                tokio::time::sleep(defaults::OUTSTANDING_INTERVAL).await;
+                match core.router.send_to_node(&node, 0, lost()) {
+                    Err(SendError::Full(_)) => {}
+                    // Told, or out of reach: then the asker has lost the link, and asks again by itself.
+                    _ => return,
+                }
+            }
+        });
+    }
+}
+
+/// How often an asker is told that its answer was lost, before it finds out by itself.
+const ANSWER_TRIES: usize = 20;
 
 fn no_owner() -> Problem {
     Problem::unavailable("the conversation is moving to another node; nothing was done")

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::actor::Msg;
+use super::remote::window;
 use super::state::Phase;
 use super::table::Cell;
 use crate::conversation::command::Command;
@@ -250,6 +251,7 @@ impl Link {
         let (core, user, outlet) = (Arc::clone(&self.core), self.user, Weak::clone(&self.outlet));
         self.core.runtime.spawn(async move {
             let frame = match core.history(user, conversation, span, limit).await {
+                Ok(history) if outlet.gateway().is_some() => window::page(id, history),
                 Ok(history) => ServerFrame::History {
                     id,
                     messages: history.items,

@@ -100,3 +100,28 @@ async fn a_revoked_login_is_closed_whichever_node_has_the_socket() {
     })
     .await;
 }
+
+/// What a full link does not take is noticed, by the next message or without one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_that_are_often_full_lose_nothing() {
+    let world = World::linked(&["a", "b", "c"], 2).await;
+    let users = ["a", "b", "c", "a", "b", "c"].map(|home| world.user_of(home));
+    let mut clients = Vec::new();
+    for (index, user) in users.iter().enumerate() {
+        clients.push(world.connect(["b", "c", "a"][index % 3], *user, None).await);
+    }
+    for number in 0..30 {
+        for (index, client) in clients.iter().enumerate() {
+            client.send(Target::User(users[(index + 1) % 6]), &format!("{index}-{number}"));
+        }
+    }
+    for (index, client) in clients.iter().enumerate() {
+        let peer = &clients[(index + 1) % 6];
+        let conversation = ConversationId::direct(client.user, peer.user);
+        for number in 0..30 {
+            client.sent(Target::User(peer.user), &format!("{index}-{number}")).await;
+        }
+        client.whole(conversation, 30).await;
+        peer.whole(conversation, 30).await;
+    }
+}

@@ -35,9 +35,14 @@ pub struct World {
 impl World {
     /// A cluster of these nodes, all up.
     pub async fn of(names: &[&'static str]) -> Self {
+        Self::linked(names, 10_000).await
+    }
+
+    /// The same, with links that take so many payloads at once.
+    pub async fn linked(names: &[&'static str], capacity: usize) -> Self {
         let mut world = Self {
             services: Services::new(SHARDS),
-            network: Network::new(10_000),
+            network: Network::new(capacity),
             nodes: BTreeMap::new(),
             epoch: 1,
             limits: Arc::new(Limits {

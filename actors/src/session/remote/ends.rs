@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use rookery_cluster::id::NodeId;
 use rookery_cluster::membership::Epoch;
 
-use super::post::{Post, weight};
+use super::post::{BAG_BYTES, Post, weight};
 use super::window::{Offer, Window};
 use crate::defaults;
 use crate::frames::Frames;
@@ -67,7 +67,7 @@ impl Outlet for FarOutlet {
         match window.offer(weight, urgency) {
             Offer::Taken => {
                 // Under the lock, so that frames keep their order.
-                self.post.push(self.plug, frames, urgency, weight);
+                self.mail(frames, urgency, weight);
                 Pushed::Taken
             }
             Offer::Full => Pushed::Full,
@@ -93,6 +93,19 @@ impl Outlet for FarOutlet {
     fn release(&self) {
         if self.window.lock().close() {
             self.post.mail(Parcel::Released(self.plug));
+        }
+    }
+}
+
+impl FarOutlet {
+    /// What is too large for one bag goes frame by frame.
+    fn mail(&self, frames: &Frames, urgency: Urgency, whole: usize) {
+        if whole <= BAG_BYTES || frames.len() <= 1 {
+            return self.post.push(self.plug, frames, urgency, whole);
+        }
+        for index in 0..frames.len() {
+            let part = frames.part(index);
+            self.post.push(self.plug, &part, urgency, weight(&part));
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::interchange::parcel::{Bag, Parcel, Plug};
 use crate::outlet::Urgency;
 
 /// About how many bytes go in one bag.
-const BAG_BYTES: usize = 1 << 20;
+pub const BAG_BYTES: usize = 1 << 20;
 /// Bytes that may wait for one node; beyond it the link counts as broken.
 const LINK_BYTES: usize = 64 << 20;
 /// What a parcel takes beside its frames.

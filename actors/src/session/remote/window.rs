@@ -2,6 +2,7 @@
 
 use crate::outlet::Urgency;
 use crate::protocol::ServerFrame;
+use crate::protocol::view::{History, Message};
 
 /// Most bytes under way to one socket before its live frames stop.
 pub const WINDOW: usize = 64 << 10;
@@ -61,22 +62,44 @@ impl Window {
     }
 }
 
+/// Most bytes of a page of history that goes to another node; what is left out is asked for with the next page.
+const PAGE: usize = 2 << 20;
+
+/// A page of history as a frame, not larger than may be sent to another node at once.
+pub fn page(id: Option<String>, mut history: History) -> ServerFrame {
+    let mut bytes = 0;
+    let fits = history.items.iter().take_while(|item| {
+        bytes += weigh_message(item);
+        bytes <= PAGE
+    });
+    let fitting = fits.count().max(1).min(history.items.len());
+    history.more |= fitting < history.items.len();
+    history.items.truncate(fitting);
+    ServerFrame::History {
+        id,
+        messages: history.items,
+        more: history.more,
+    }
+}
+
 /// About how many bytes frames take.
 pub fn weigh(frames: &[ServerFrame]) -> usize {
     frames.iter().map(weigh_one).sum()
 }
 
+/// Ids, times and names of fields.
+const REST: usize = 256;
+
+fn weigh_message(message: &Message) -> usize {
+    let data = message.data.as_ref().map_or(0, |data| data.as_str().len());
+    let lists = message.attachments.len() + message.mentions.len() + message.reactions.len();
+    REST + message.body.len() + data + 40 * lists
+}
+
 fn weigh_one(frame: &ServerFrame) -> usize {
-    /// Ids, times and names of fields.
-    const REST: usize = 256;
-    let message = |message: &crate::protocol::view::Message| {
-        let data = message.data.as_ref().map_or(0, |data| data.as_str().len());
-        let lists = message.attachments.len() + message.mentions.len() + message.reactions.len();
-        REST + message.body.len() + data + 40 * lists
-    };
     match frame {
-        ServerFrame::Message(one) => message(one),
-        ServerFrame::History { messages, .. } => messages.iter().map(message).sum::<usize>() + REST,
+        ServerFrame::Message(one) => weigh_message(one),
+        ServerFrame::History { messages, .. } => messages.iter().map(weigh_message).sum::<usize>() + REST,
         ServerFrame::Sync { conversations, .. } => REST * (conversations.len() + 1),
         ServerFrame::Hello(_) => 4 * REST,
         _ => REST,
