@@ -189,7 +189,7 @@ impl Hub {
     }
 
     /// Notes which of the members have their session here.
-    fn gather(&self, conversation: ConversationId, members: &[UserId]) {
+    fn gather(self: &Arc<Self>, conversation: ConversationId, members: &[UserId]) {
         let roster = Arc::new(Mutex::new(Roster::default()));
         let mut gathering = roster.lock();
         self.rosters
@@ -198,6 +198,9 @@ impl Hub {
             .insert(conversation, Arc::clone(&roster));
         for cell in members.iter().filter_map(|user| self.sessions.get(*user)) {
             gathering.enter(&cell);
+            if !self.router.is_alone() && !cell.state().may_know(conversation) {
+                self.suspect(cell, conversation);
+            }
         }
     }
 

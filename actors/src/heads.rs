@@ -16,6 +16,7 @@ use rookery_cluster::membership::Table;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::conversation;
 use crate::defaults;
 use crate::hub::Hub;
 use crate::id::ConversationId;
@@ -241,12 +242,14 @@ impl Hub {
                 0..=MISSED => conversations.iter().copied().collect(),
                 _ => Vec::new(),
             };
-            if self
-                .router
-                .send_to_node(&node, 0, Peer::Heads(Heads::Missed(named)))
-                .is_err()
-                && self.router.table().placement.nodes().contains(&node)
-            {
+            let told = self.router.send_to_node(&node, 0, Peer::Heads(Heads::Missed(named)));
+            if told.is_ok() {
+                // The word of who joined may be among it.
+                for id in conversations {
+                    let introduce = conversation::actor::Msg::Roster(node.clone());
+                    self.conversations.tell_hot(id, introduce);
+                }
+            } else if self.router.table().placement.nodes().contains(&node) {
                 let mut missed = self.checks.missed.lock();
                 missed.entry(node).or_default().extend(conversations);
             }
@@ -307,6 +310,8 @@ impl Hub {
         if !self.rosters.arrive(conversation, cell) {
             return false;
         }
+        // What was said since the store was written may have come while the session did not know the conversation.
+        self.checks.add([conversation]);
         if joined == Delivered::NeedsReplay {
             let behind = cell.state().lagging();
             for connection in behind {
