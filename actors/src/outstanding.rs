@@ -53,6 +53,8 @@ impl Waiting {
             _ if now >= self.deadline => Due::GiveUp,
             None => Due::Send,
             Some((node, at)) if now.duration_since(*at) >= defaults::ANSWER_PATIENCE && *node != owner() => Due::Send,
+            // Its answer may be lost although its link is not.
+            Some((_, at)) if now.duration_since(*at) >= defaults::BERTH_PATIENCE => Due::Send,
             Some(_) => Due::Nothing,
         }
     }
