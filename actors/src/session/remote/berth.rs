@@ -122,7 +122,7 @@ impl Berth {
     /// Hands frames to the socket, if it is still there.
     fn pass_on(&self, frames: &Frames, urgency: Urgency) -> Pushed {
         let outlet = self.outlet.upgrade();
-        outlet.map_or(Pushed::Closed, |outlet| outlet.push(frames, urgency))
+        outlet.map_or(Pushed::Closed, |it| it.push(frames, urgency))
     }
 
     fn plug(&self, inner: &Inner) -> Plug {
@@ -179,11 +179,7 @@ impl Berth {
         inner.held.clear();
         match inner.waiter.take() {
             Some(waiter) => drop(waiter.send(Err(Problem::unavailable("the session could not be reached")))),
-            None => {
-                if let Some(outlet) = self.outlet.upgrade() {
-                    outlet.close(code);
-                }
-            }
+            None => self.outlet.upgrade().into_iter().for_each(|it| it.close(code)),
         }
     }
 
@@ -482,10 +478,7 @@ impl Hub {
     pub(crate) fn watch_berths(self: &Arc<Self>) {
         let moved = |berth: &Berth| berth.inner.lock().at.as_ref() != Some(&self.node_of(berth.user));
         for berth in self.berths.pick(moved) {
-            {
-                let mut inner = berth.inner.lock();
-                inner.entered = Instant::now();
-            }
+            berth.inner.lock().entered = Instant::now();
             self.berths.unsettle(berth);
         }
     }
