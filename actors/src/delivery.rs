@@ -20,7 +20,7 @@ use crate::outlet::{Pushed, Urgency};
 use crate::ports::chats::Membership;
 use crate::session::actor::Msg;
 use crate::session::batch::Batch;
-use crate::session::state::Delivered;
+use crate::session::state::{Delivered, State};
 use crate::session::table::Cell;
 use crate::striped::Striped;
 
@@ -92,6 +92,13 @@ impl Rosters {
         if index.is_some_and(|index| Arc::ptr_eq(&roster.present[index], cell)) {
             roster.remove(cell.user);
         }
+    }
+}
+
+impl State {
+    /// Whether the conversation is known here, or will be once the inbox is loaded.
+    fn may_know(&self, conversation: ConversationId) -> bool {
+        !self.is_loaded() || self.index(conversation).is_some()
     }
 }
 

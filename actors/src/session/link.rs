@@ -249,9 +249,10 @@ impl Link {
         let limit = validate::history_limit(limit);
         let span = validate::span(before, after)?;
         let (core, user, outlet) = (Arc::clone(&self.core), self.user, Weak::clone(&self.outlet));
+        let far = outlet.upgrade().is_some_and(|outlet| outlet.gateway().is_some());
         self.core.runtime.spawn(async move {
             let frame = match core.history(user, conversation, span, limit).await {
-                Ok(history) if outlet.gateway().is_some() => window::page(id, history),
+                Ok(history) if far => window::page(id, history),
                 Ok(history) => ServerFrame::History {
                     id,
                     messages: history.items,

@@ -158,11 +158,6 @@ impl State {
             .ok()
     }
 
-    /// Whether the conversation is known here, or will be once the inbox is loaded.
-    pub fn may_know(&self, conversation: ConversationId) -> bool {
-        !self.is_loaded() || self.index(conversation).is_some()
-    }
-
     pub fn standing(&self, conversation: ConversationId) -> Option<&Standing> {
         self.index(conversation).map(|index| &self.standings[index])
     }

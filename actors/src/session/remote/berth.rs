@@ -2,6 +2,7 @@
 //! and when a session moves the socket is attached to its next owner from where it was.
 
 mod requests;
+mod table;
 
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -11,6 +12,7 @@ use rookery_cluster::id::NodeId;
 use tokio::sync::oneshot;
 
 use self::requests::Requests;
+pub use self::table::Berths;
 use super::track::Track;
 use super::window::STEP;
 use crate::defaults;
@@ -21,16 +23,7 @@ use crate::interchange::parcel::{Attach, Parcel, Plug, Refusal};
 use crate::outlet::{Outlet, Pushed, Urgency};
 use crate::protocol::client::Request;
 use crate::protocol::{CloseCode, Problem, ServerFrame};
-use crate::striped::Striped;
 use crate::time::Timestamp;
-
-/// The sockets that are held for sessions elsewhere.
-#[derive(Default)]
-pub struct Berths {
-    table: Striped<ConnectionId, Arc<Berth>>,
-    /// Those that wait for something.
-    unsettled: Mutex<Vec<Arc<Berth>>>,
-}
 
 /// One socket.
 pub struct Berth {
@@ -410,39 +403,6 @@ impl Berth {
 fn is_greeting(frames: &Frames) -> bool {
     let first = frames.frames().first();
     matches!(first, Some(ServerFrame::Hello(_) | ServerFrame::Sync { .. }))
-}
-
-fn key(connection: ConnectionId) -> [u8; 16] {
-    let mut key = [0; 16];
-    key[8..].copy_from_slice(&connection.0.to_be_bytes());
-    key
-}
-
-impl Berths {
-    pub fn get(&self, connection: ConnectionId) -> Option<Arc<Berth>> {
-        self.table.part(&key(connection)).lock().get(&connection).cloned()
-    }
-
-    pub fn insert(&self, berth: Arc<Berth>) {
-        let connection = berth.connection;
-        self.table.part(&key(connection)).lock().insert(connection, berth);
-    }
-
-    fn remove(&self, connection: ConnectionId) {
-        self.table.part(&key(connection)).lock().remove(&connection);
-    }
-
-    fn unsettle(&self, berth: Arc<Berth>) {
-        self.unsettled.lock().push(berth);
-    }
-
-    fn pick(&self, picked: impl Fn(&Berth) -> bool) -> Vec<Arc<Berth>> {
-        let of = |part: &Mutex<std::collections::HashMap<_, Arc<Berth>>>| {
-            let part = part.lock();
-            part.values().filter(|berth| picked(berth)).cloned().collect::<Vec<_>>()
-        };
-        self.table.parts().flat_map(of).collect()
-    }
 }
 
 impl Hub {
