@@ -92,6 +92,7 @@ async fn two_servers_do_not_share_a_data_directory() {
     let second = std::process::Command::new(env!("CARGO_BIN_EXE_rookery"))
         .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"])
         .arg(server.data_dir())
+        .env_clear()
         .output()
         .unwrap();
     assert!(!second.status.success(), "the second server started");
