@@ -64,10 +64,6 @@ async fn a_broker_killed_and_started_again_loses_doubles_and_reorders_nothing() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_broker_is_answered_for_in_time_and_settled_when_it_speaks_again() {
-    tracing_subscriber::fmt()
-        .with_env_filter("rookery_node=debug")
-        .try_init()
-        .ok(); // TEMP
     let broker = Service::start("kafka").await;
     let log = open(&settings(&broker.address()), 4).await;
     let heard = Heard::by(&log);
