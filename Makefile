@@ -14,7 +14,7 @@ ARGS ?=
 CLUSTER ?= data-cluster
 NODES ?= 3
 
-.PHONY: help run build release test lint bench load cluster cluster-stop clean tools
+.PHONY: help run build release test test-cluster lint bench load cluster cluster-stop clean tools
 
 help: ## Explain the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' \
@@ -30,8 +30,12 @@ release: tools ## Build the server and the load harness with optimizations
 	@cargo build --release --locked $(SERVER)
 	@cargo build --release --locked -p rookery-loadtest
 
-test: tools ## Install what the tests need, start the services, and run every test on both kinds of adapters
-	@deploy/test/run $(ARGS)
+test: tools ## Install what the tests need, then run all tests of a node on the embedded adapters
+	@deploy/test/install-clients
+	@cargo test --workspace --locked $(ARGS)
+
+test-cluster: tools ## Install and start Kafka, MongoDB's protocol, Redis and S3, then run the tests of many nodes and real services
+	@deploy/test/run --workspace --test cluster --test membership --test services
 
 lint: tools ## Check format, clippy and docs with warnings as errors, and that each crate builds alone
 	@cargo fmt --all --check
