@@ -1,6 +1,6 @@
 //! The adapters of real services, each held to its port's contract and to what a service's faults must not do to it.
 //!
-//! `make test` installs the services and starts one of each for all tests, which keep apart by names of their own. A test that
+//! `make test-cluster` installs the services and starts one of each for all tests, which keep apart by names of their own. A test that
 //! stops, kills or pauses a service has an instance of its own.
 
 #![allow(clippy::unwrap_used)] // everything here is a test
