@@ -210,11 +210,11 @@ impl Hub {
     fn check_where(&self, concerned: impl Fn(&ConversationId) -> bool) {
         let mut found = HashSet::new();
         for cell in self.sessions.all() {
+            // Those without a socket too: the link that took the delivery may have taken the socket, which comes back and
+            // takes the session at its word.
             let state = cell.state();
-            if !state.attached.is_empty() {
-                let conversations = state.standings.iter().map(|standing| standing.conversation);
-                found.extend(conversations.filter(&concerned));
-            }
+            let conversations = state.standings.iter().map(|standing| standing.conversation);
+            found.extend(conversations.filter(&concerned));
         }
         self.checks.add(found);
     }
