@@ -11,7 +11,7 @@ mod wait;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use parking_lot::Mutex;
 use rookery_cluster::id::{NodeId, ShardId};

@@ -1,7 +1,9 @@
 //! The actors of one node together: the ports they work on, the tables that find them, and the ways between them.
 
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use rookery_cluster::id::{NodeId, ShardId};
 use rookery_cluster::router::{Handler, Router};

@@ -5,11 +5,11 @@ mod requests;
 mod table;
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use rookery_cluster::id::NodeId;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use self::requests::Requests;
 pub use self::table::Berths;

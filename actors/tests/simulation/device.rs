@@ -1,0 +1,297 @@
+//! A client: connects to some node, sends, retries what was not answered with the same id, acks what it is shown, and comes
+//! back when it is cut off.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rookery_actors::frames::Frames;
+use rookery_actors::id::{ConnectionId, ConversationId, DeviceId, LoginId, UserId};
+use rookery_actors::outlet::{Outlet, Pushed, Urgency};
+use rookery_actors::protocol::client::Request;
+use rookery_actors::protocol::{ClientFrame, CloseCode, Codec, Send, ServerFrame, Target};
+use rookery_actors::system::{Arrival, Link};
+use rookery_cluster::testkit::lot::Lot;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::ledger::{Ledger, Name};
+use crate::world::{Node, World};
+
+/// A send that was not answered for so long is sent again.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A client of a user.
+pub struct Device {
+    pub number: usize,
+    pub user: UserId,
+    login: LoginId,
+    id: Option<DeviceId>,
+    /// What it will send, the next last.
+    script: Vec<(String, Target)>,
+    waiting: Option<Waiting>,
+    acked: BTreeMap<ConversationId, u64>,
+    lot: Lot,
+    world: Arc<World>,
+    ledger: Arc<Ledger>,
+    /// Says what it does.
+    told: bool,
+}
+
+/// A send without an answer.
+struct Waiting {
+    id: String,
+    to: Target,
+    again: Instant,
+}
+
+/// What of a node a client sees.
+struct Socket {
+    id: ConnectionId,
+    inner: Mutex<Inner>,
+    news: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    got: Vec<ServerFrame>,
+    closed: bool,
+}
+
+impl Outlet for Socket {
+    fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    fn codec(&self) -> Codec {
+        Codec::Json
+    }
+
+    fn push(&self, frames: &Frames, _: Urgency) -> Pushed {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return Pushed::Closed;
+        }
+        inner.got.extend_from_slice(frames.frames());
+        self.news.notify_one();
+        Pushed::Taken
+    }
+
+    fn close(&self, _: CloseCode) {
+        self.inner.lock().closed = true;
+        self.news.notify_one();
+    }
+}
+
+/// Why a connection is over.
+#[derive(PartialEq)]
+enum Over {
+    CutOff,
+    /// Of its own will.
+    Left,
+}
+
+impl Device {
+    pub fn new(
+        number: usize,
+        user: UserId,
+        script: Vec<(String, Target)>,
+        lot: Lot,
+        world: &Arc<World>,
+        ledger: &Arc<Ledger>,
+        told: bool,
+    ) -> Self {
+        Self {
+            number,
+            user,
+            login: LoginId::from_slice(&[100 + number as u8; 16]).unwrap(),
+            id: None,
+            script,
+            waiting: None,
+            acked: BTreeMap::new(),
+            lot,
+            world: Arc::clone(world),
+            ledger: Arc::clone(ledger),
+            told,
+        }
+    }
+
+    /// Goes on until it is dropped; `done` hears when everything was answered.
+    pub async fn run(mut self, done: Arc<Notify>) {
+        let mut told = false;
+        loop {
+            let Some(node) = self.world.any_node() else {
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let socket = Arc::new(Socket {
+                id: self.world.connection(),
+                inner: Mutex::default(),
+                news: Notify::new(),
+            });
+            let arrival = Arrival {
+                user: self.user,
+                login: self.login,
+                device: self.id,
+                device_name: "simulated".into(),
+            };
+            let attached = node.system.attach(arrival, socket.clone());
+            self.tell(|| format!("tries {}", node.name));
+            if let Ok(Ok(link)) = timeout(Duration::from_secs(15), attached).await {
+                let over = self.converse(&node, &link, &socket, &done, &mut told).await;
+                if over == Over::Left || !node.mood.is(|mood| &mood.dead) {
+                    link.detach();
+                }
+                socket.inner.lock().closed = true;
+                self.tell(|| format!("is off {}", node.name));
+            }
+            let pause = 20 + self.lot.below(300);
+            sleep(Duration::from_millis(pause)).await;
+        }
+    }
+
+    async fn converse(&mut self, node: &Node, link: &Link, socket: &Socket, done: &Notify, told: &mut bool) -> Over {
+        let mut next_send = Instant::now() + self.pause();
+        // A client that has nothing more to say stays to listen.
+        let leaves = Instant::now() + Duration::from_millis(1000 + self.lot.below(12_000));
+        // What was not answered on the connection before is sent again on this one.
+        if let Some(waiting) = &mut self.waiting {
+            waiting.again = Instant::now();
+        }
+        let mut latest = BTreeMap::new();
+        loop {
+            let due = self.waiting.as_ref().map_or(next_send, |waiting| waiting.again);
+            let look = Instant::now() + Duration::from_millis(500);
+            let _ = timeout_at(due.min(look), socket.news.notified()).await;
+            let (got, closed) = {
+                let mut inner = socket.inner.lock();
+                (std::mem::take(&mut inner.got), inner.closed)
+            };
+            for frame in got {
+                self.hear(frame, &mut latest);
+            }
+            if closed || node.mood.is(|mood| &mood.dead) {
+                return Over::CutOff;
+            }
+            self.ack(link);
+            if self.waiting.is_none() && self.script.is_empty() && !std::mem::replace(told, true) {
+                done.notify_one();
+            }
+            if self.id.is_some() && !self.script.is_empty() && Instant::now() > leaves && self.lot.percent(50) {
+                return Over::Left;
+            }
+            if Instant::now() >= due {
+                self.say(link);
+                next_send = Instant::now() + self.pause();
+            }
+        }
+    }
+
+    fn tell(&self, what: impl Fn() -> String) {
+        if self.told {
+            println!(
+                "{:>6} ms: device {} {}",
+                self.world.clock().as_millis(),
+                self.number,
+                what()
+            );
+        }
+    }
+
+    fn pause(&mut self) -> Duration {
+        let most = *self.lot.clone().pick(&[30, 300, 1500]).unwrap();
+        Duration::from_millis(self.lot.below(most))
+    }
+
+    fn name(&self, id: &str) -> Name {
+        (self.user, id.to_owned())
+    }
+
+    /// Sends what is due: what waits for an answer again, or else the next of the script.
+    fn say(&mut self, link: &Link) {
+        if self.waiting.is_none() {
+            let Some((id, to)) = self.script.pop() else { return };
+            self.ledger.asked(self.name(&id), self.conversation(to));
+            let again = Instant::now();
+            self.waiting = Some(Waiting { id, to, again });
+        }
+        let Some(waiting) = &mut self.waiting else { return };
+        waiting.again = Instant::now() + PATIENCE;
+        let send = Send {
+            id: waiting.id.clone(),
+            to: waiting.to,
+            body: Some(format!("text of {}", waiting.id)),
+            data: None,
+            attachments: Vec::new(),
+            reply_to: None,
+            mentions: Vec::new(),
+        };
+        link.frame(Request {
+            id: Some(waiting.id.clone()),
+            frame: ClientFrame::Send(Box::new(send)),
+        });
+    }
+
+    fn conversation(&self, to: Target) -> ConversationId {
+        match to {
+            Target::User(user) => ConversationId::direct(self.user, user),
+            Target::Conversation(conversation) => conversation,
+        }
+    }
+
+    fn hear(&mut self, frame: ServerFrame, latest: &mut BTreeMap<ConversationId, u64>) {
+        self.tell(|| match &frame {
+            ServerFrame::Hello(hello) => format!("is greeted as {}", hello.device),
+            ServerFrame::Message(message) => format!("is shown {} {}", message.conversation, message.seq),
+            other => format!("hears {other:?}"),
+        });
+        match frame {
+            ServerFrame::Hello(hello) => self.id = Some(hello.device),
+            ServerFrame::Message(message) => {
+                let (conversation, seq) = (message.conversation, message.seq);
+                let before = latest.insert(conversation, seq).unwrap_or(0);
+                if before >= seq {
+                    let device = self.number;
+                    self.ledger
+                        .wrong(format!("device {device} was shown {conversation} {seq} after {before}"));
+                }
+                self.ledger
+                    .shown(self.number, conversation, seq, (message.from, message.id.clone()));
+            }
+            ServerFrame::Sent {
+                id, conversation, seq, ..
+            } => {
+                let name = self.name(&id);
+                self.ledger.sent(&name, seq);
+                self.ledger.shown(self.number, conversation, seq, name);
+                self.waiting.take_if(|waiting| waiting.id == id);
+            }
+            ServerFrame::Error { id, retry_after_ms, .. } => {
+                let pause = Duration::from_millis(retry_after_ms.unwrap_or(100).clamp(20, 2000));
+                if let Some(waiting) = self.waiting.as_mut().filter(|waiting| Some(&waiting.id) == id.as_ref()) {
+                    waiting.again = Instant::now() + pause;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Says how far this device has got, where that is further than before.
+    fn ack(&mut self, link: &Link) {
+        for conversation in self.ledger.conversations(self.number) {
+            let seen = self.ledger.seen(self.number, conversation);
+            let acked = self.acked.entry(conversation).or_default();
+            if seen > *acked && self.lot.percent(70) {
+                *acked = seen;
+                link.frame(Request {
+                    id: None,
+                    frame: ClientFrame::Ack {
+                        conversation,
+                        seq: seen,
+                    },
+                });
+            }
+        }
+    }
+}

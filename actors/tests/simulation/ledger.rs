@@ -1,0 +1,137 @@
+//! What users were promised and shown, and whether it holds.
+
+use std::collections::{BTreeMap, HashMap};
+
+use parking_lot::Mutex;
+use rookery_actors::id::{ConversationId, UserId};
+use rookery_actors::ports::chats::{ChatStore, Entry};
+
+/// Who gave a message which client id.
+pub type Name = (UserId, String);
+
+#[derive(Default)]
+pub struct Ledger(Mutex<Books>);
+
+#[derive(Default)]
+struct Books {
+    /// What was asked to be sent where.
+    asked: HashMap<Name, ConversationId>,
+    /// What was answered `sent`.
+    sent: HashMap<Name, u64>,
+    /// What each device was shown, by its number.
+    shown: BTreeMap<(usize, ConversationId), BTreeMap<u64, Name>>,
+    wrong: Option<String>,
+}
+
+impl Ledger {
+    /// Something happened that must not. The first counts.
+    pub fn wrong(&self, what: String) {
+        self.0.lock().wrong.get_or_insert(what);
+    }
+
+    pub fn verdict(&self) -> Result<(), String> {
+        self.0.lock().wrong.clone().map_or(Ok(()), Err)
+    }
+
+    pub fn asked(&self, name: Name, conversation: ConversationId) {
+        self.0.lock().asked.insert(name, conversation);
+    }
+
+    pub fn sent(&self, name: &Name, seq: u64) {
+        let before = self.0.lock().sent.insert(name.clone(), seq);
+        if before.is_some_and(|before| before != seq) {
+            self.wrong(format!("{name:?} was answered seq {before:?}, then {seq}"));
+        }
+    }
+
+    pub fn shown(&self, device: usize, conversation: ConversationId, seq: u64, name: Name) {
+        let mut books = self.0.lock();
+        let of_device = books.shown.entry((device, conversation)).or_default();
+        let before = of_device.insert(seq, name.clone());
+        if before.as_ref().is_some_and(|before| *before != name) {
+            drop(books);
+            self.wrong(format!(
+                "device {device} was shown {before:?} and {name:?} as {conversation} {seq}"
+            ));
+        }
+    }
+
+    /// The conversations of which a device was shown anything.
+    pub fn conversations(&self, device: usize) -> Vec<ConversationId> {
+        let books = self.0.lock();
+        let of_device = books.shown.keys().filter(|(shown_to, _)| *shown_to == device);
+        of_device.map(|(_, conversation)| *conversation).collect()
+    }
+
+    /// How far a device has seen a conversation without a hole.
+    pub fn seen(&self, device: usize, conversation: ConversationId) -> u64 {
+        let books = self.0.lock();
+        let shown = books.shown.get(&(device, conversation));
+        let seqs = shown.into_iter().flat_map(BTreeMap::keys);
+        (1..).zip(seqs).take_while(|(expected, seq)| expected == *seq).count() as u64
+    }
+
+    /// Whether the store has all that was promised, nothing twice and nothing else.
+    pub async fn check_store(&self, chats: &dyn ChatStore) -> Result<(), String> {
+        let asked = self.0.lock().asked.clone();
+        let mut conversations: Vec<_> = asked.values().copied().collect();
+        conversations.sort_unstable();
+        conversations.dedup();
+        let mut stored: HashMap<Name, u64> = HashMap::new();
+        for conversation in conversations {
+            let entries = chats.entries(conversation, 1, u64::MAX, usize::MAX).await;
+            for (expected, entry) in (1..).zip(entries.map_err(|error| error.to_string())?) {
+                let Entry::Message(message) = entry else {
+                    return Err(format!("{conversation} has an update"));
+                };
+                if message.seq != expected {
+                    return Err(format!("{conversation} has {} where {expected} is due", message.seq));
+                }
+                let name = (message.from, message.id.clone());
+                if asked.get(&name) != Some(&conversation) {
+                    return Err(format!("{name:?} in {conversation} was made up"));
+                }
+                if let Some(before) = stored.insert(name.clone(), expected) {
+                    return Err(format!("{name:?} is {conversation} {before} and {expected}"));
+                }
+            }
+        }
+        let books = self.0.lock();
+        for (name, seq) in &books.sent {
+            if stored.get(name) != Some(seq) {
+                return Err(format!(
+                    "{name:?} was answered seq {seq}, and is {:?}",
+                    stored.get(name)
+                ));
+            }
+        }
+        let unanswered = books.asked.keys().find(|name| !books.sent.contains_key(*name));
+        unanswered.map_or(Ok(()), |name| Err(format!("{name:?} was never answered")))
+    }
+
+    /// Whether a device was shown all of the conversations of its user, as they are.
+    pub async fn check_device(
+        &self,
+        device: usize,
+        of: &[ConversationId],
+        chats: &dyn ChatStore,
+    ) -> Result<(), String> {
+        for conversation in of {
+            let entries = chats.entries(*conversation, 1, u64::MAX, usize::MAX).await;
+            let books = self.0.lock();
+            let shown = books.shown.get(&(device, *conversation));
+            for entry in entries.map_err(|error| error.to_string())? {
+                let Entry::Message(message) = entry else { continue };
+                let name = shown.and_then(|shown| shown.get(&message.seq));
+                let expected = (message.from, message.id.clone());
+                if name != Some(&expected) {
+                    let seq = message.seq;
+                    return Err(format!(
+                        "device {device} was shown {name:?} where {conversation} {seq} is {expected:?}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! What goes wrong when, by the seed.
+
+use std::time::Duration;
+
+use rookery_cluster::testkit::lot::Lot;
+
+/// Nodes that are there from the beginning, and one that may join.
+pub const FIRST: [&str; 3] = ["a", "b", "c"];
+pub const ALL: [&str; 4] = ["a", "b", "c", "d"];
+
+/// Until then something may go wrong.
+pub const TROUBLE: Duration = Duration::from_secs(12);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The process dies, and is started again after a time.
+    Kill(&'static str, Duration),
+    /// Its peers do not hear it; the log, the store and its clients do: an owner that does not know that it is none.
+    Isolate(&'static str, Duration),
+    /// It stands still: nothing goes in or out.
+    Freeze(&'static str, Duration),
+    /// Two nodes do not hear each other.
+    Cut(&'static str, &'static str, Duration),
+    /// The log refuses a node's appends.
+    LogAway(&'static str, Duration),
+    /// The log takes a node's appends, and the node does not learn of some.
+    LogMute(&'static str, Duration),
+    /// The store does not answer a node.
+    StoreAway(&'static str, Duration),
+    /// It hands over and leaves, and comes back after a time.
+    Drain(&'static str, Duration),
+    /// It joins; or, where it is a member already, nothing happens.
+    Join(&'static str),
+}
+
+/// What goes wrong, by when.
+pub fn of(seed: u64) -> Vec<(Duration, Fault)> {
+    let mut lot = Lot::new(seed);
+    let count = 1 + lot.below(6);
+    let mut plan: Vec<_> = (0..count).map(|_| (moment(&mut lot), fault(&mut lot))).collect();
+    plan.sort_by_key(|(at, _)| *at);
+    plan
+}
+
+fn moment(lot: &mut Lot) -> Duration {
+    Duration::from_millis(500 + lot.below(TROUBLE.as_millis() as u64 - 500))
+}
+
+fn fault(lot: &mut Lot) -> Fault {
+    let node = *lot.pick(&FIRST).unwrap();
+    let time = Duration::from_millis(50 + lot.below(*lot.clone().pick(&[300, 2500, 5000]).unwrap()));
+    match lot.below(12) {
+        0 | 1 => Fault::Kill(node, time),
+        2 => Fault::Isolate(node, time),
+        3 | 4 => Fault::Freeze(node, time),
+        5 | 6 => {
+            let others: Vec<_> = ALL.into_iter().filter(|other| *other != node).collect();
+            Fault::Cut(node, lot.pick(&others).unwrap(), time)
+        }
+        7 => Fault::LogAway(node, time),
+        8 => Fault::LogMute(node, time),
+        9 => Fault::StoreAway(node, time),
+        10 => Fault::Drain(node, time),
+        _ => Fault::Join("d"),
+    }
+}

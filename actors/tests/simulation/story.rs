@@ -1,0 +1,172 @@
+//! One schedule, from the beginning to the verdict.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rookery_actors::id::{ConversationId, UserId};
+use rookery_actors::protocol::Target;
+use rookery_cluster::id::NodeId;
+use rookery_cluster::membership::NodeState;
+use rookery_cluster::testkit::lot::Lot;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use crate::device::Device;
+use crate::gate::Mood;
+use crate::ledger::Ledger;
+use crate::plan::{self, FIRST, Fault};
+use crate::world::{LEASE, World};
+
+const USERS: u8 = 5;
+/// Users from this one on have two devices.
+const TWO_DEVICES_FROM: u8 = 3;
+const MESSAGES: u64 = 12;
+
+/// After the last fault ended, everything is answered and shown within this.
+const MENDED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Plays the schedule of a seed on a thread of its own clock.
+pub fn run(seed: u64, told: bool) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(play(seed, told))
+}
+
+async fn play(seed: u64, told: bool) -> Result<(), String> {
+    let mut lot = Lot::new(!seed);
+    let world = World::of(&FIRST, lot.fork()).await;
+    let ledger = Arc::new(Ledger::default());
+    let users: Vec<UserId> = (0..USERS).map(|number| world.add_user(number)).collect();
+    // Every shard is open and every device known before the trouble begins.
+    sleep(Duration::from_secs(3)).await;
+    let begin = Instant::now();
+    let mut devices = Vec::new();
+    let done: Vec<_> = crowd(&users)
+        .into_iter()
+        .enumerate()
+        .map(|(number, user)| {
+            let (script, done) = (script(number, user, &users, &mut lot), Arc::new(Notify::new()));
+            let device = Device::new(number, user, script, lot.fork(), &world, &ledger, told);
+            devices.push(tokio::spawn(device.run(Arc::clone(&done))));
+            done
+        })
+        .collect();
+    let mut faults = Vec::new();
+    for (at, fault) in plan::of(seed) {
+        sleep_until(begin + at).await;
+        if told {
+            println!("{:>6} ms: {fault:?}", world.clock().as_millis());
+        }
+        faults.push(tokio::spawn(happen(Arc::clone(&world), fault)));
+    }
+    for fault in faults {
+        fault.await.map_err(|error| error.to_string())?;
+    }
+    let within = Instant::now() + MENDED_WITHIN;
+    for (number, done) in done.iter().enumerate() {
+        let waited = timeout_at(within, done.notified()).await;
+        ledger.verdict()?;
+        waited.map_err(|_| format!("device {number} still waits for an answer"))?;
+    }
+    judge(&world, &ledger, &users, within).await
+}
+
+/// The user of each device.
+fn crowd(users: &[UserId]) -> Vec<UserId> {
+    let second = users.iter().skip(usize::from(TWO_DEVICES_FROM));
+    users.iter().chain(second).copied().collect()
+}
+
+fn script(device: usize, user: UserId, users: &[UserId], lot: &mut Lot) -> Vec<(String, Target)> {
+    let others: Vec<UserId> = users.iter().filter(|other| **other != user).copied().collect();
+    let line = |number| (format!("{device}-{number}"), Target::User(*lot.pick(&others).unwrap()));
+    (0..MESSAGES).map(line).collect()
+}
+
+/// Waits until the store and all devices have everything, or it is too late.
+async fn judge(world: &World, ledger: &Ledger, users: &[UserId], within: Instant) -> Result<(), String> {
+    loop {
+        sleep(Duration::from_millis(500)).await;
+        ledger.verdict()?;
+        let verdict = check(world, ledger, users).await;
+        if verdict.is_ok() || Instant::now() > within {
+            return verdict;
+        }
+    }
+}
+
+async fn check(world: &World, ledger: &Ledger, users: &[UserId]) -> Result<(), String> {
+    let chats = &*world.services.chats;
+    ledger.check_store(chats).await?;
+    for (device, user) in crowd(users).into_iter().enumerate() {
+        let others = users.iter().filter(|other| **other != user);
+        let of: Vec<_> = others.map(|other| ConversationId::direct(user, *other)).collect();
+        ledger.check_device(device, &of, chats).await?;
+    }
+    Ok(())
+}
+
+/// Has a fault happen, and waits until it is over.
+async fn happen(world: Arc<World>, fault: Fault) {
+    match fault {
+        Fault::Kill(name, time) => {
+            world.kill(name);
+            sleep(LEASE.min(time)).await;
+            world.expel(name);
+            sleep(time.saturating_sub(LEASE)).await;
+            world.start(name).await;
+        }
+        Fault::Isolate(name, time) => {
+            world.network.stand_still(&NodeId::from(name), time);
+            absent(&world, name, time, |_| {}).await;
+        }
+        Fault::Freeze(name, time) => {
+            world.network.stand_still(&NodeId::from(name), time);
+            absent(&world, name, time, |mood| mood.frozen.store(true, Ordering::Relaxed)).await;
+        }
+        Fault::Cut(a, b, time) => {
+            world.network.cut(&NodeId::from(a), &NodeId::from(b), time);
+            sleep(time).await;
+        }
+        Fault::LogAway(name, time) => set(&world, name, time, |mood| &mood.log_away).await,
+        Fault::LogMute(name, time) => set(&world, name, time, |mood| &mood.log_mute).await,
+        Fault::StoreAway(name, time) => set(&world, name, time, |mood| &mood.store_away).await,
+        Fault::Drain(name, time) => {
+            if let Some(node) = world.node(name) {
+                world.drain(node).await;
+                sleep(time).await;
+                world.start(name).await;
+            }
+        }
+        Fault::Join(name) => world.start(name).await,
+    }
+}
+
+async fn set(world: &World, name: &'static str, time: Duration, flag: fn(&Mood) -> &AtomicBool) {
+    if let Some(node) = world.node(name) {
+        flag(&node.mood).store(true, Ordering::Relaxed);
+        sleep(time).await;
+        flag(&node.mood).store(false, Ordering::Relaxed);
+    }
+}
+
+/// A node that does not renew its lease for a time: it is taken for dead if that is long, and joins once more after.
+async fn absent(world: &World, name: &'static str, time: Duration, how: fn(&Mood)) {
+    let Some(node) = world.node(name) else { return };
+    how(&node.mood);
+    sleep(LEASE.min(time)).await;
+    if time > LEASE {
+        world.expel(name);
+        sleep(time - LEASE).await;
+    }
+    node.mood.frozen.store(false, Ordering::Relaxed);
+    sleep(Duration::from_millis(100)).await;
+    let is_same = world.node(name).is_some_and(|now| Arc::ptr_eq(&now.mood, &node.mood));
+    if is_same && time > LEASE {
+        world.enter(name, NodeState::Up);
+    }
+}
