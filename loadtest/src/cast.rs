@@ -124,14 +124,19 @@ impl From<SignedIn> for Person {
     }
 }
 
-/// Signs up `count` people, many at a time; `told` hears how many there are so far.
-pub fn sign_up(to: SocketAddr, run: u32, count: usize, told: &(dyn Fn(usize) + Sync)) -> anyhow::Result<Vec<Person>> {
+/// Signs up `count` people, many at a time, through all doors; `told` hears how many there are so far.
+pub fn sign_up(
+    doors: &[SocketAddr],
+    run: u32,
+    count: usize,
+    told: &(dyn Fn(usize) + Sync),
+) -> anyhow::Result<Vec<Person>> {
     let next = AtomicUsize::new(0);
     let done = AtomicUsize::new(0);
     let threads = AT_ONCE.min(count.max(1));
     let rows = std::thread::scope(|scope| {
-        let work = || -> Result<Vec<(usize, Person)>, Error> {
-            let mut http = Http::new(to);
+        let work = |thread| -> Result<Vec<(usize, Person)>, Error> {
+            let mut http = Http::among(doors, thread);
             let mut row = Vec::new();
             loop {
                 let n = next.fetch_add(1, Ordering::Relaxed);
@@ -148,7 +153,7 @@ pub fn sign_up(to: SocketAddr, run: u32, count: usize, told: &(dyn Fn(usize) + S
                 told(done.fetch_add(1, Ordering::Relaxed) + 1);
             }
         };
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let threads: Vec<_> = (0..threads).map(|n| scope.spawn(move || work(n))).collect();
         threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
     });
     let mut people = Vec::with_capacity(count);

@@ -21,6 +21,9 @@ Examples:
   rookery-load fanout --url http://127.0.0.1:8080 --members 1000 --rate 20 \\
       --html fanout.html --fail-if 'delivered.p99>15ms' --fail-if 'audit.violations>0'
 
+  # a cluster of three nodes over Kafka, MongoDB, Redis and S3 of its own, pairs across its nodes
+  rookery-load direct --nodes 3 --rate 500
+
   # kill -9 twenty times under load; exit status 2 if anything was lost, doubled, reordered or made up
   rookery-load crash --rounds 20
 
@@ -48,15 +51,28 @@ pub struct Cli {
 /// Options of every scenario.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
-    /// A running server, as http://HOST:PORT; without it one is started
+    /// A running server, as http://HOST:PORT, repeated for each node of a cluster; without it one is started
     #[arg(long, global = true, help_heading = "Server")]
-    pub url: Option<String>,
-    /// Its admin listener, for its processor time and memory where it is no process of this machine
+    pub url: Vec<String>,
+    /// Its admin listener, for its processor time and memory where it is no process of this machine; repeated as --url is
     #[arg(long, global = true, help_heading = "Server", requires = "url")]
-    pub admin_url: Option<String>,
-    /// The process id of the running server, for its processor time and memory
+    pub admin_url: Vec<String>,
+    /// The process id of the running server, for its processor time and memory; repeated as --url is
     #[arg(long, global = true, help_heading = "Server", requires = "url")]
-    pub server_pid: Option<u32>,
+    pub server_pid: Vec<u32>,
+    /// Start a cluster of so many nodes, over services that run already or are started with it
+    #[arg(long, global = true, help_heading = "Server", conflicts_with = "url")]
+    pub nodes: Option<usize>,
+    /// The cluster's services: the directory where `deploy/services/up` left them, or a file of what it printed (or the same
+    /// variables in the environment); or, to start them, the directory of that script [default: the repository's]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Server",
+        value_name = "PATH",
+        requires = "nodes"
+    )]
+    pub services: Option<PathBuf>,
     /// The server to start [default: the one beside this program, else target/release/rookery]
     #[arg(long, global = true, help_heading = "Server", value_name = "PATH")]
     pub server: Option<PathBuf>,
@@ -317,7 +333,7 @@ impl Common {
     /// Server and load on a processor each, where the user did not choose.
     pub fn pin_apart(&mut self) {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        if self.url.is_none() && self.server_cpu.is_none() && self.load_cpu.is_none() && cores > 1 {
+        if self.url.is_empty() && self.server_cpu.is_none() && self.load_cpu.is_none() && cores > 1 {
             self.server_cpu = Some(CpuList(vec![0]));
             self.load_cpu = Some(CpuList(vec![1]));
         }

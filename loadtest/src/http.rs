@@ -1,9 +1,10 @@
 //! A small HTTP/1.1 client for what the harness does beside the sockets: sign-ups, groups, history. Blocking, keep-alive.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use anyhow::Context;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -54,17 +55,24 @@ pub enum Error {
     Unreadable { what: String, source: serde_json::Error },
 }
 
-/// One keep-alive connection, reopened when the server has closed it.
+/// One keep-alive connection, reopened when the server has closed it; to another of the doors where one is shut.
 pub struct Http {
-    to: SocketAddr,
+    doors: Vec<SocketAddr>,
+    at: usize,
     socket: Option<TcpStream>,
     buffer: Vec<u8>,
 }
 
 impl Http {
     pub fn new(to: SocketAddr) -> Self {
+        Self::among(&[to], 0)
+    }
+
+    /// Through any of these doors, the `first` to begin with.
+    pub fn among(doors: &[SocketAddr], first: usize) -> Self {
         Self {
-            to,
+            doors: doors.to_vec(),
+            at: first % doors.len().max(1),
             socket: None,
             buffer: Vec::new(),
         }
@@ -95,20 +103,37 @@ impl Http {
             answer => answer,
         };
         answer.map_err(|source| Error::Io {
-            what: format!("{method} http://{}{path}", self.to),
+            what: format!("{method} http://{}{path}", self.door()),
             source,
         })
+    }
+
+    fn door(&self) -> SocketAddr {
+        self.doors[self.at]
+    }
+
+    /// A connection through the present door, or the first of the others that opens.
+    fn connect(&mut self) -> io::Result<TcpStream> {
+        let mut answer = connect(self.door());
+        for _ in 1..self.doors.len() {
+            if answer.is_ok() {
+                break;
+            }
+            self.at = (self.at + 1) % self.doors.len();
+            answer = connect(self.door());
+        }
+        answer
     }
 
     fn attempt(&mut self, method: &str, path: &str, token: Option<&str>, body: &[u8]) -> io::Result<Answer> {
         let mut socket = match self.socket.take() {
             Some(socket) => socket,
-            None => connect(self.to)?,
+            None => self.connect()?,
         };
         let bearer = token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
         let mut request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\n{bearer}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            self.to,
+            self.door(),
             body.len()
         )
         .into_bytes();
@@ -121,6 +146,22 @@ impl Http {
         }
         Ok(answer)
     }
+}
+
+/// The address of `http://host:port`.
+pub fn address(url: &str) -> anyhow::Result<SocketAddr> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("ws://"));
+    let rest = rest.with_context(|| format!("{url}: only http:// is spoken here"))?;
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let authority = if authority.contains(':') {
+        authority.to_owned()
+    } else {
+        format!("{authority}:80")
+    };
+    let mut found = authority
+        .to_socket_addrs()
+        .with_context(|| format!("looking up {authority}"))?;
+    found.next().with_context(|| format!("{authority} has no address"))
 }
 
 fn connect(to: SocketAddr) -> io::Result<TcpStream> {
@@ -236,6 +277,31 @@ mod tests {
         let found = head(text).unwrap();
         assert_eq!((found.status, found.length), (201, text.len() - 3));
         assert_eq!((found.field("content-length"), found.field("x-b")), (Some("3"), None));
+    }
+
+    #[test]
+    fn a_url_names_an_address() {
+        assert_eq!(address("http://127.0.0.1:8080/").unwrap().port(), 8080);
+        assert_eq!(address("http://127.0.0.1").unwrap().port(), 80);
+        assert!(address("https://127.0.0.1").is_err());
+    }
+
+    #[test]
+    fn a_request_goes_through_another_door_where_one_is_shut() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = listener.local_addr().unwrap();
+        let shut = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            assert!(socket.read(&mut [0; 1024]).unwrap() > 0);
+            socket.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+        });
+        let answer = Http::among(&[open, shut], 1).request("GET", "/", None, b"").unwrap();
+        assert_eq!(answer.status, 204);
+        server.join().unwrap();
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod audit;
 mod cast;
 mod cli;
 mod client;
+mod cluster;
 mod console;
 mod fleet;
 mod http;
@@ -34,6 +35,7 @@ use clap::Parser;
 use rookery_actors::time::Timestamp;
 
 use crate::cli::{Cli, CpuList, Scenario};
+use crate::cluster::Cluster;
 use crate::report::{Outcome, Report, Row, Section, ServerFacts};
 use crate::server::Server;
 use crate::stage::Stage;
@@ -105,8 +107,8 @@ fn run(mut cli: Cli) -> anyhow::Result<Outcome> {
 }
 
 fn keep(stage: &mut Stage) {
-    if let Some(kept) = stage.server.as_mut().and_then(Server::keep) {
-        eprintln!("the server's data and log are kept in {}", kept.display());
+    for kept in stage.keep() {
+        eprintln!("data and log are kept in {}", kept.display());
     }
 }
 
@@ -124,10 +126,9 @@ fn reported(stage: &Stage, began: (Timestamp, Instant), sections: Vec<Section>, 
         () => Outcome::Passed,
     };
     let cpus = |list: &Option<CpuList>| list.as_ref().map_or("any".into(), |list| format!("{:?}", list.0));
-    let version = match &stage.server {
-        Some(_) => Server::version(&stage.common.binary()),
-        None => None,
-    };
+    let ours = stage.cluster.as_ref();
+    let version = ours.and_then(|_| Server::version(&stage.common.binary()));
+    let doors: Vec<String> = stage.doors.iter().map(ToString::to_string).collect();
     Report {
         harness: format!("rookery-load {}", env!("CARGO_PKG_VERSION")),
         command: std::env::args().collect::<Vec<_>>().join(" "),
@@ -136,9 +137,9 @@ fn reported(stage: &Stage, began: (Timestamp, Instant), sections: Vec<Section>, 
         seconds: began.1.elapsed().as_secs_f64(),
         machine: stage.machine.clone(),
         server: ServerFacts {
-            address: stage.target.to_string(),
+            address: doors.join(", "),
             version: version.unwrap_or_else(|| "a server".into()),
-            settings: stage.server.as_ref().map(Server::settings).unwrap_or_default(),
+            settings: ours.map(Cluster::settings).unwrap_or_default(),
             processors: cpus(&stage.common.server_cpu),
             load_processors: cpus(&stage.common.load_cpu),
         },

@@ -17,7 +17,8 @@ pub struct Plan {
     /// Marks this run's message ids, so that another run's messages are not mistaken for ours.
     pub run: u32,
     pub seed: u64,
-    pub server: SocketAddr,
+    /// Where clients may come in: each begins with one of them by its number, and takes another when it loses one.
+    pub doors: Vec<SocketAddr>,
     /// Source addresses to bind, in turn; empty leaves it to the kernel.
     pub sources: Vec<Ipv4Addr>,
     pub acks: Acks,
@@ -153,8 +154,8 @@ pub enum Command {
     },
     /// Fresh access tokens.
     Tokens(Vec<(u32, String)>),
-    /// The server is elsewhere now.
-    Retarget(SocketAddr),
+    /// The servers are elsewhere now.
+    Retarget(Vec<SocketAddr>),
     Evidence,
 }
 

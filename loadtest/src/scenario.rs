@@ -144,6 +144,10 @@ fn costs(section: &mut Section, measured: &Measured) {
             "processors the server used during the window",
         );
     }
+    for (name, ns) in &measured.apart {
+        let cores = *ns as f64 / 1e9 / measured.seconds;
+        section.figure(&format!("cores_{name}"), cores, "", "of it alone, during the window");
+    }
     section.figure(
         "load_cores",
         measured.load_cores(),

@@ -37,6 +37,9 @@ const RAISED: &[(&str, &str)] = &[
 pub struct Recipe {
     pub binary: PathBuf,
     pub cpus: Option<Vec<usize>>,
+    /// Where clients and operators come in; port 0 takes free ones.
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
     /// Settings of the user's own, over ours.
     pub environment: Vec<(String, String)>,
 }
@@ -53,8 +56,7 @@ impl Server {
     /// Starts a server on an empty directory and waits until it is ready. Call it from the main thread.
     pub fn start(recipe: Recipe) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("rookery-load-").tempdir()?;
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let started = launch(&recipe, directory.path(), any, any)
+        let started = launch(&recipe, directory.path(), recipe.listen, recipe.admin)
             .and_then(|(child, listen, admin)| await_ready(admin).map(|()| (child, listen, admin)));
         match started {
             Ok((child, listen, admin)) => Ok(Self {
@@ -130,6 +132,14 @@ impl Server {
         Ok(began.elapsed())
     }
 
+    /// What it lets operators in with.
+    pub fn admin_token(&self) -> anyhow::Result<String> {
+        let directory = self.directory.as_ref().context("the server's directory is gone")?;
+        let file = directory.path().join("data/admin-token");
+        let token = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        Ok(token.trim().to_owned())
+    }
+
     /// It has ended without being told to.
     pub fn is_gone(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
@@ -162,6 +172,10 @@ fn launch(
         .append(true)
         .open(directory.join("server.log"))?;
     let mut command = Command::new(&recipe.binary);
+    // What tells this harness of services is no setting of the server's.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ROOKERY_TEST_")) {
+        command.env_remove(name);
+    }
     command
         .current_dir(directory)
         .env("ROOKERY_LISTEN", listen.to_string())

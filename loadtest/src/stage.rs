@@ -1,18 +1,20 @@
-//! Where scenarios play: a server (ours or somebody's), the machine, the seed, the console.
+//! Where scenarios play: a server or a cluster (ours or somebody's), the machine, the seed, the console.
 
-use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use rookery_actors::time::Timestamp;
 
 use crate::cast::{self, Cast};
 use crate::cli::Common;
+use crate::cluster::{Cluster, Kind, Order, Services, node_name};
 use crate::console::Console;
-use crate::http::Http;
+use crate::http::{Http, address};
 use crate::plan::{Acks, Plan, Size};
-use crate::sample::{Machine, Sampler};
+use crate::sample::{Gauge, Gauges, Machine};
 use crate::schedule::Dice;
-use crate::server::{Recipe, Server};
+use crate::server::Server;
 use crate::trial::Trial;
 use crate::{fleet, sys};
 
@@ -23,10 +25,12 @@ const SPARE_FILES: u64 = 300;
 
 pub struct Stage {
     pub common: Common,
-    pub server: Option<Server>,
-    pub target: SocketAddr,
-    admin: Option<SocketAddr>,
-    pub sampler: Sampler,
+    /// What we started; it ends before the services it stands on.
+    pub cluster: Option<Cluster>,
+    pub services: Option<Services>,
+    /// Where clients may come in: one, or each node of a cluster.
+    pub doors: Vec<SocketAddr>,
+    pub gauges: Gauges,
     pub console: Console,
     pub machine: Machine,
     /// Distinguishes this run's accounts and messages from any other's.
@@ -57,41 +61,54 @@ impl Stage {
             console: Console::new(common.quiet),
             machine: Machine::read(open_files),
             nonce: Dice::fork(now, u64::from(std::process::id())).throw() as u32,
-            server: None,
-            target: SocketAddr::from(([127, 0, 0, 1], 0)),
-            admin: None,
-            sampler: Sampler::Nothing,
+            cluster: None,
+            services: None,
+            doors: Vec::new(),
+            gauges: Gauges::default(),
             parts: 0,
             common,
         };
-        match stage.common.url.clone() {
+        match stage.common.url.is_empty() {
             _ if !server => {}
-            Some(url) => stage.find(&url)?,
-            None => stage.fresh_server()?,
+            false => stage.find()?,
+            true => stage.fresh_server()?,
         }
         Ok(stage)
     }
 
-    fn find(&mut self, url: &str) -> anyhow::Result<()> {
-        self.target = address(url)?;
-        self.admin = self.common.admin_url.as_deref().map(address).transpose()?;
-        self.sampler = match (self.common.server_pid, self.admin) {
-            (Some(pid), _) => Sampler::of_process(pid).context("reading the server's processor time")?,
-            (None, Some(admin)) => Sampler::of_metrics(admin),
-            (None, None) => Sampler::Nothing,
+    fn find(&mut self) -> anyhow::Result<()> {
+        let Common {
+            url,
+            admin_url,
+            server_pid,
+            ..
+        } = &self.common;
+        self.doors = url.iter().map(|url| address(url)).collect::<anyhow::Result<_>>()?;
+        let by_pid = server_pid.iter().enumerate().map(|(n, pid)| {
+            let gauge = Gauge::of_process(&node_name(n), *pid);
+            gauge.context("reading the server's processor time")
+        });
+        let by_metrics = admin_url
+            .iter()
+            .enumerate()
+            .map(|(n, url)| Ok(Gauge::of_metrics(&node_name(n), address(url)?)));
+        let gauges: anyhow::Result<_> = match server_pid.is_empty() {
+            false => by_pid.collect(),
+            true => by_metrics.collect(),
         };
+        self.gauges = Gauges::of_nodes(gauges?);
         Ok(())
     }
 
-    /// A server of our own on an empty directory; an earlier one is ended. Nothing happens where the user gave a URL.
+    /// A server or a cluster of our own on empty directories; an earlier one is ended. Nothing happens where the user gave a
+    /// URL.
     pub fn fresh_server(&mut self) -> anyhow::Result<()> {
-        if self.common.url.is_some() {
+        if !self.common.url.is_empty() {
             return Ok(());
         }
-        self.server = None;
-        self.console.say("starting the server");
+        self.cluster = None;
         let binary = self.common.binary();
-        let recipe = Recipe {
+        let order = Order {
             binary: binary.canonicalize().with_context(|| {
                 format!(
                     "no server at {} (build it, or name one by --server or --url)",
@@ -101,27 +118,65 @@ impl Stage {
             cpus: self.common.server_cpu.clone().map(|cpus| cpus.0),
             environment: self.common.server_env.clone(),
         };
-        self.server = Some(Server::start(recipe)?);
-        self.follow_server()
+        self.cluster = Some(match self.common.nodes {
+            None => {
+                self.console.say("starting the server");
+                Cluster::alone(order)?
+            }
+            Some(nodes) => {
+                self.find_services()?;
+                self.console.say(&format!("starting {nodes} nodes"));
+                let services = self.services.as_ref().context("there are no services")?;
+                Cluster::start(order, nodes.max(1), services)?
+            }
+        });
+        self.gauges = Gauges::default();
+        self.follow()
     }
 
-    /// After the server has been started again: its addresses and its process are new.
-    pub fn follow_server(&mut self) -> anyhow::Result<()> {
-        let server = self
-            .server
-            .as_ref()
-            .context("this needs a server of our own: leave --url away")?;
-        self.target = server.listen;
-        self.admin = Some(server.admin);
-        self.sampler = Sampler::of_process(server.pid()).context("reading the server's processor time")?;
+    /// The services of all clusters of this run: found or started once.
+    fn find_services(&mut self) -> anyhow::Result<()> {
+        if self.services.is_none() {
+            self.console
+                .say("looking for services, starting them where there are none");
+            self.services = Some(Services::find_or_start(self.common.services.as_deref())?);
+        }
         Ok(())
     }
 
-    /// The server, where it is ours to kill.
+    /// After servers or services have been started again: their addresses and processes are new.
+    pub fn follow(&mut self) -> anyhow::Result<()> {
+        let cluster = self
+            .cluster
+            .as_ref()
+            .context("this needs a server of our own: leave --url away")?;
+        self.doors = cluster.doors();
+        for (n, node) in cluster.nodes.iter().enumerate() {
+            let followed = self.gauges.follow(&node_name(n), node.pid(), true);
+            followed.context("reading the server's processor time")?;
+        }
+        for kind in Kind::ALL {
+            // A service that has gone is somebody else's to complain about.
+            if let Some(pid) = self.services.as_ref().and_then(|services| services.pid(kind)) {
+                drop(self.gauges.follow(kind.name(), pid, false));
+            }
+        }
+        Ok(())
+    }
+
+    /// The server, where it is one alone and ours to kill.
     pub fn own_server(&mut self) -> anyhow::Result<&mut Server> {
-        self.server
+        self.cluster
             .as_mut()
-            .context("this scenario ends and starts the server itself: leave --url away")
+            .and_then(Cluster::alone_mut)
+            .context("this scenario ends and starts one server itself: leave --url and --nodes away")
+    }
+
+    /// Leaves data and logs of what we started behind, and says where.
+    pub fn keep(&mut self) -> Vec<PathBuf> {
+        let mut kept = self.cluster.as_mut().map(Cluster::keep).unwrap_or_default();
+        kept.extend(self.services.as_mut().and_then(Services::keep));
+        kept
     }
 
     pub fn seed(&self) -> u64 {
@@ -133,7 +188,7 @@ impl Stage {
         let run = self.nonce.wrapping_add(self.parts);
         self.parts += 1;
         let console = &self.console;
-        let people = cast::sign_up(self.target, run, count, &|done| {
+        let people = cast::sign_up(&self.doors, run, count, &|done| {
             console.count("signing up", done, count)
         })?;
         self.console.end();
@@ -152,7 +207,12 @@ impl Stage {
             .map(|member| cast.people[*member as usize].user)
             .collect();
         let name = format!("Load {}", cast.conversations.len());
-        let id = cast::make_group(&mut Http::new(self.target), &name, owner, &others)?;
+        let id = cast::make_group(
+            &mut Http::among(&self.doors, cast.conversations.len()),
+            &name,
+            owner,
+            &others,
+        )?;
         Ok(cast.add_group(id, members))
     }
 
@@ -183,7 +243,7 @@ impl Stage {
         let plan = Plan {
             run,
             seed: self.seed(),
-            server: self.target,
+            doors: self.doors.clone(),
             sources: self.sources(clients.len()),
             acks: manner.acks,
             size: manner.size,
@@ -197,7 +257,7 @@ impl Stage {
 
     fn sources(&self, clients: usize) -> Vec<Ipv4Addr> {
         let asked = self.common.sources;
-        let loopback = self.target.ip().is_loopback() && self.target.is_ipv4();
+        let loopback = self.doors.iter().all(|door| door.ip().is_loopback() && door.is_ipv4());
         let count = asked.unwrap_or(clients.div_ceil(PER_SOURCE));
         if !loopback || count <= 1 {
             return Vec::new();
@@ -213,33 +273,5 @@ impl Stage {
             size: self.common.size.0,
             unanswered: 64,
         }
-    }
-}
-
-/// The address of `http://host:port`.
-fn address(url: &str) -> anyhow::Result<SocketAddr> {
-    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("ws://"));
-    let rest = rest.with_context(|| format!("{url}: only http:// is spoken here"))?;
-    let authority = rest.split('/').next().unwrap_or(rest);
-    let authority = if authority.contains(':') {
-        authority.to_owned()
-    } else {
-        format!("{authority}:80")
-    };
-    let mut found = authority
-        .to_socket_addrs()
-        .with_context(|| format!("looking up {authority}"))?;
-    found.next().with_context(|| format!("{authority} has no address"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::address;
-
-    #[test]
-    fn a_url_names_an_address() {
-        assert_eq!(address("http://127.0.0.1:8080/").unwrap().port(), 8080);
-        assert_eq!(address("http://127.0.0.1").unwrap().port(), 80);
-        assert!(address("https://127.0.0.1").is_err());
     }
 }

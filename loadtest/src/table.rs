@@ -51,10 +51,9 @@ pub fn play_table(stage: &mut Stage, options: &Table) -> anyhow::Result<(Vec<Sec
                 }));
                 let mut section = Section::new(entry.rows[0].0, "failed");
                 section.notes.push(error);
-                if let Some(kept) = stage.server.as_mut().and_then(crate::server::Server::keep) {
-                    section
-                        .notes
-                        .push(format!("the server's data and log are in {}", kept.display()));
+                for kept in stage.keep() {
+                    let note = format!("data and log are in {}", kept.display());
+                    section.notes.push(note);
                 }
                 sections.push(section);
             }

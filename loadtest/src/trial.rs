@@ -50,6 +50,34 @@ struct Eye {
     load_ns: u64,
 }
 
+/// Processor time of the servers, of the load side, and of each server and service by name.
+struct Costs {
+    cpu_ns: Option<u64>,
+    load_ns: u64,
+    apart: Vec<(String, u64)>,
+}
+
+impl Costs {
+    fn since(self, earlier: Self) -> Self {
+        let before = |name: &str| {
+            earlier
+                .apart
+                .iter()
+                .find(|(known, _)| known == name)
+                .map_or(0, |(_, ns)| *ns)
+        };
+        let apart = self.apart.into_iter().map(|(name, ns)| {
+            let spent = ns.saturating_sub(before(&name));
+            (name, spent)
+        });
+        Self {
+            cpu_ns: difference(self.cpu_ns, earlier.cpu_ns),
+            load_ns: self.load_ns.saturating_sub(earlier.load_ns),
+            apart: apart.collect(),
+        }
+    }
+}
+
 /// The figures of one window.
 pub struct Measured {
     pub window: Window,
@@ -57,6 +85,8 @@ pub struct Measured {
     /// Of the server, while the window was open.
     pub cpu_ns: Option<u64>,
     pub load_ns: u64,
+    /// Of each node of a cluster and of each service, by name.
+    pub apart: Vec<(String, u64)>,
     /// What was still open when patience ended.
     pub settled: Settled,
 }
@@ -106,7 +136,7 @@ impl<'a> Trial<'a> {
         Self {
             load: pids.filter_map(|pid| CpuClock::of(pid).ok()).collect(),
             section: Section::new(name, title),
-            keeper: Keeper::new(stage.target),
+            keeper: Keeper::new(stage.doors.clone()),
             began_ns: now_ns(),
             eye: Eye::default(),
             begun: 0,
@@ -125,10 +155,11 @@ impl<'a> Trial<'a> {
             to_ns: u64::MAX,
         })?;
         self.watch(start.saturating_sub(1_000_000))?;
-        let before = (self.stage.sampler.cpu_ns(), self.load_ns());
+        let before = self.costs();
         self.fleet.connect(who, rate, start)?;
         let settled = self.settle(patience_s)?;
-        self.measured(start, now_ns(), before, settled)
+        let spent = self.costs().since(before);
+        self.measured(start, now_ns(), spent, settled)
     }
 
     /// Keeps activities going: a warm-up that counts for nothing, then the window; then waits until all is answered.
@@ -155,18 +186,15 @@ impl<'a> Trial<'a> {
             self.begin(doing, start, to)?;
         }
         self.watch_within(from, most_unanswered)?;
-        let before = (self.stage.sampler.cpu_ns(), self.load_ns());
+        let before = self.costs();
         let enough = self.watch_within(to, most_unanswered)?;
         if !enough || interrupted() {
             self.fleet.all(&Command::Halt)?;
             to = to.min(now_ns());
         }
-        let after = (self.stage.sampler.cpu_ns(), self.load_ns());
+        let spent = self.costs().since(before);
         let settled = self.settle(15.0)?;
-        let mut measured = self.measured(from, to.max(from + 1), before, settled)?;
-        measured.cpu_ns = difference(after.0, before.0);
-        measured.load_ns = after.1.saturating_sub(before.1);
-        Ok(measured)
+        self.measured(from, to.max(from + 1), spent, settled)
     }
 
     /// Starts one activity.
@@ -183,20 +211,24 @@ impl<'a> Trial<'a> {
         })
     }
 
-    fn measured(
-        &mut self,
-        from: u64,
-        to: u64,
-        before: (Option<u64>, u64),
-        settled: Settled,
-    ) -> anyhow::Result<Measured> {
+    fn measured(&mut self, from: u64, to: u64, spent: Costs, settled: Settled) -> anyhow::Result<Measured> {
         Ok(Measured {
             window: self.fleet.measures()?,
             seconds: to.saturating_sub(from) as f64 / 1e9,
-            cpu_ns: difference(self.stage.sampler.cpu_ns(), before.0),
-            load_ns: self.load_ns().saturating_sub(before.1),
+            cpu_ns: spent.cpu_ns,
+            load_ns: spent.load_ns,
+            apart: spent.apart,
             settled,
         })
+    }
+
+    /// What both sides have used so far.
+    fn costs(&mut self) -> Costs {
+        Costs {
+            cpu_ns: self.stage.gauges.cpu_ns(),
+            load_ns: self.load_ns(),
+            apart: self.stage.gauges.apart(),
+        }
     }
 
     fn load_ns(&self) -> u64 {
@@ -263,7 +295,7 @@ impl<'a> Trial<'a> {
         let now = Eye {
             at_ns: now_ns(),
             total: progress.total,
-            cpu_ns: self.stage.sampler.cpu_ns(),
+            cpu_ns: self.stage.gauges.cpu_ns(),
             load_ns: self.load_ns(),
         };
         let last = std::mem::replace(&mut self.eye, now);
@@ -272,7 +304,7 @@ impl<'a> Trial<'a> {
         }
         let seconds = (now.at_ns - last.at_ns) as f64 / 1e9;
         let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
-        let rss = self.stage.sampler.memory().map(|memory| memory.rss);
+        let rss = self.stage.gauges.memory().map(|memory| memory.rss);
         let cores = difference(now.cpu_ns, last.cpu_ns).map(|ns| ns as f64 / 1e9 / seconds);
         let point = Point {
             second: (now.at_ns - self.began_ns) as f64 / 1e9,
@@ -296,7 +328,7 @@ impl<'a> Trial<'a> {
 
     /// The server's memory as it is now.
     pub fn memory(&mut self) -> Option<Memory> {
-        self.stage.sampler.memory()
+        self.stage.gauges.memory()
     }
 
     /// Comes to rest, audits everything, and hands over the results.
@@ -309,6 +341,11 @@ impl<'a> Trial<'a> {
             ));
         }
         self.take_point();
+        for (name, memory) in self.stage.gauges.memory_apart() {
+            let mib = memory.rss as f64 / (1024.0 * 1024.0);
+            self.section
+                .figure(&format!("rss_{name}"), mib, "MiB", "resident in the end");
+        }
         self.stage.console.end();
         let evidence = self.fleet.evidence()?;
         let mut incidents: BTreeMap<String, u64> = BTreeMap::new();
@@ -347,8 +384,8 @@ impl<'a> Trial<'a> {
         let queue = Mutex::new(order);
         let read: Mutex<Vec<(u32, Vec<Entry>)>> = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            let work = || -> anyhow::Result<()> {
-                let mut http = Http::new(self.stage.target);
+            let work = |reader| -> anyhow::Result<()> {
+                let mut http = Http::among(&self.stage.doors, reader);
                 loop {
                     let next = queue.lock().ok().and_then(|mut queue| queue.pop());
                     let Some(number) = next else { return Ok(()) };
@@ -362,7 +399,7 @@ impl<'a> Trial<'a> {
                     }
                 }
             };
-            let threads: Vec<_> = (0..READERS).map(|_| scope.spawn(work)).collect();
+            let threads: Vec<_> = (0..READERS).map(|reader| scope.spawn(move || work(reader))).collect();
             threads
                 .into_iter()
                 .try_for_each(|thread| thread.join().unwrap_or(Ok(())))

@@ -8,6 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::engine::{Engine, Later};
 use super::person::Stage;
 use super::wire::{self, Upgraded};
+use crate::http::address;
 use crate::measure::Op;
 use crate::plan::{Pace, Who};
 use crate::schedule::{Arrivals, Shape, Spacing};
@@ -67,15 +68,17 @@ impl Engine {
         }
         client.intended = intended;
         self.meter.record(Op::Lag, intended, now_ns());
-        let slow = matches!(self.clients[place as usize].pace, Pace::Slow { .. });
-        match self.dial(slow) {
+        match self.dial(place) {
             Ok(socket) => self.watch_new(place, socket),
             Err(error) => self.connect_failed(place, &format!("connect: {}", error.kind()), None),
         }
     }
 
-    fn dial(&mut self, slow: bool) -> io::Result<TcpStream> {
-        let socket = Socket::new(Domain::for_address(self.server), Type::STREAM, Some(Protocol::TCP))?;
+    fn dial(&mut self, place: u32) -> io::Result<TcpStream> {
+        let client = &self.clients[place as usize];
+        let to = self.doors[client.door as usize % self.doors.len()].address;
+        let slow = matches!(client.pace, Pace::Slow { .. });
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         if slow {
@@ -87,7 +90,7 @@ impl Engine {
             bind_without_port(&socket)?;
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
-        match socket.connect(&self.server.into()) {
+        match socket.connect(&to.into()) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
             Err(error) => return Err(error),
@@ -123,7 +126,8 @@ impl Engine {
         }
         client.stage = Stage::Opening;
         let device = client.device.map(|device| device.to_string());
-        wire::upgrade(&self.host, device.as_deref(), &client.token, &mut client.out);
+        let host = &self.doors[client.door as usize % self.doors.len()].host;
+        wire::upgrade(host, device.as_deref(), &client.token, &mut client.out);
         self.write_out(place);
         if !read {
             self.at(now_ns() + SLOW_TURN_NS, Later::SlowRead, place);
@@ -171,6 +175,7 @@ impl Engine {
 
     fn lost(&mut self, place: u32, retry_after_s: Option<u64>) {
         self.drop_socket(place);
+        self.go_elsewhere(place);
         let client = &mut self.clients[place as usize];
         if !client.wanted {
             return;
@@ -180,6 +185,38 @@ impl Engine {
         client.failures += 1;
         let wait_ms = self.dice.exponential(mean).min(3.0 * last) + retry_after_s.unwrap_or(0) as f64 * 1000.0;
         self.at(now_ns() + (wait_ms * 1e6) as u64, Later::Reconnect, place);
+    }
+
+    /// The next time by another door, where there are several.
+    fn go_elsewhere(&mut self, place: u32) {
+        let others = self.doors.len().saturating_sub(1);
+        let step = 1 + self.dice.below(others) as u32;
+        let client = &mut self.clients[place as usize];
+        if others > 0 {
+            client.door = (client.door % (others as u32 + 1)) + step;
+        }
+    }
+
+    /// A `goaway`: the client leaves when it is told to, for the node it is told. With one server there is nowhere to go.
+    pub(super) fn sent_away(&mut self, place: u32, after_ms: u64, url: Option<&str>) {
+        self.meter.incident("goaway");
+        if self.doors.len() < 2 {
+            return;
+        }
+        match url.and_then(|url| address(url).ok()) {
+            Some(named) => self.clients[place as usize].next_door = Some(self.door(named)),
+            None => self.clients[place as usize].next_door = None,
+        }
+        self.at(now_ns() + after_ms * 1_000_000, Later::Leave, place);
+    }
+
+    pub(super) fn leave(&mut self, place: u32, now: u64) {
+        self.drop_socket(place);
+        match self.clients[place as usize].next_door.take() {
+            Some(door) => self.clients[place as usize].door = door,
+            None => self.go_elsewhere(place),
+        }
+        self.open(place, now);
     }
 
     /// Lets go of the socket; closing it takes it out of the poller.

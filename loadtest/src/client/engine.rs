@@ -39,6 +39,19 @@ pub(super) struct Conversation {
     pub head: u32,
 }
 
+/// Where clients may come in, and how it stands in their requests.
+pub(super) struct Door {
+    pub address: SocketAddr,
+    pub host: String,
+}
+
+impl Door {
+    fn new(address: SocketAddr) -> Self {
+        let host = address.to_string();
+        Self { address, host }
+    }
+}
+
 /// Something to do later for one client.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Later {
@@ -46,12 +59,13 @@ pub(super) enum Later {
     Retry,
     SlowRead,
     Ack,
+    /// To the door that a `goaway` named, or any other.
+    Leave,
 }
 
 pub struct Engine {
     pub(super) run: u32,
-    pub(super) server: SocketAddr,
-    pub(super) host: String,
+    pub(super) doors: Vec<Door>,
     pub(super) sources: Vec<Ipv4Addr>,
     pub(super) next_source: usize,
     pub(super) acks: Acks,
@@ -83,8 +97,7 @@ impl Engine {
     pub fn new(tell: impl FnMut(Event) + 'static) -> io::Result<Self> {
         Ok(Self {
             run: 0,
-            server: SocketAddr::from(([127, 0, 0, 1], 0)),
-            host: String::new(),
+            doors: Vec::new(),
             sources: Vec::new(),
             next_source: 0,
             acks: Acks::Never,
@@ -156,10 +169,7 @@ impl Engine {
             }
             Command::Settle { heads } => self.settle(heads),
             Command::Tokens(tokens) => self.renew(tokens),
-            Command::Retarget(server) => {
-                self.server = server;
-                self.host = server.to_string();
-            }
+            Command::Retarget(doors) => self.doors = doors.into_iter().map(Door::new).collect(),
             Command::Evidence => {
                 let evidence = self.evidence();
                 (self.tell)(Event::Evidence(Box::new(evidence)));
@@ -169,8 +179,7 @@ impl Engine {
 
     fn adopt(&mut self, plan: Plan) {
         self.run = plan.run;
-        self.server = plan.server;
-        self.host = plan.server.to_string();
+        self.doors = plan.doors.into_iter().map(Door::new).collect();
         self.sources = plan.sources;
         self.acks = plan.acks;
         self.size = plan.size;
@@ -196,6 +205,16 @@ impl Engine {
             self.places.insert(plan.number, self.clients.len() as u32);
             self.clients.push(Client::new(plan));
         }
+    }
+
+    /// The number of a door, known so far or not.
+    pub(super) fn door(&mut self, address: SocketAddr) -> u32 {
+        let known = self.doors.iter().position(|door| door.address == address);
+        let place = known.unwrap_or_else(|| {
+            self.doors.push(Door::new(address));
+            self.doors.len() - 1
+        });
+        place as u32
     }
 
     /// The places of those a command is for.
@@ -231,6 +250,7 @@ impl Engine {
                 Later::Retry => self.pump(place, now),
                 Later::SlowRead => self.read_slowly(place, now),
                 Later::Ack => self.ack(place),
+                Later::Leave => self.leave(place, at),
             }
         }
     }

@@ -72,7 +72,11 @@ impl Engine {
                     .incident(format!("error {}: {message:.80}{to}", code.as_str()));
                 self.error(place, id.as_deref(), code, retry_after_ms, now);
             }
-            ServerFrame::Goaway { .. } => self.meter.incident("goaway"),
+            ServerFrame::Goaway {
+                reconnect_after_ms,
+                url,
+                ..
+            } => self.sent_away(place, reconnect_after_ms, url.as_deref()),
             ServerFrame::Typing { .. }
             | ServerFrame::Presence { .. }
             | ServerFrame::Notification { .. }

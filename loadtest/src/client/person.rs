@@ -45,6 +45,10 @@ pub struct Client {
     pub wanted: bool,
     pub hello: bool,
     pub intended: u64,
+    /// Where it comes in; beyond the doors there are, they are counted round.
+    pub door: u32,
+    /// Where a `goaway` sends it.
+    pub next_door: Option<u32>,
     pub socket: Option<TcpStream>,
     /// Tells events and timers of an earlier socket from those of this one.
     pub generation: u32,
@@ -80,6 +84,8 @@ impl Client {
             wanted: false,
             hello: false,
             intended: 0,
+            door: plan.number,
+            next_door: None,
             socket: None,
             generation: 0,
             blocked: false,

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rookery_actors::id::{ConversationId, DeviceId, UserId};
-use rookery_actors::protocol::server::{Hello, SyncItem};
+use rookery_actors::protocol::server::{GoawayReason, Hello, SyncItem};
 use rookery_actors::protocol::view::{Kind, Message};
 use rookery_actors::protocol::{ClientFrame, Codec, Limits, ServerFrame};
 use rookery_actors::time::Timestamp;
@@ -23,6 +24,8 @@ pub enum Fault {
     Confuse,
     /// The first connection of everybody is closed after its fifth message.
     HangUp,
+    /// Everybody is told after their fifth message to go to another door.
+    SendAway(SocketAddr),
 }
 
 #[derive(Default)]
@@ -31,12 +34,13 @@ struct State {
     seen: HashMap<String, u64>,
     sockets: HashMap<UserId, TcpStream>,
     acked: HashMap<UserId, u64>,
-    hung_up: HashMap<UserId, u32>,
+    said: HashMap<UserId, u32>,
 }
 
 pub struct Standin {
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
+    accepted: Arc<AtomicUsize>,
 }
 
 /// Whose socket it is: the token is the user's id.
@@ -47,17 +51,35 @@ fn user_of(head: &str) -> UserId {
 
 impl Standin {
     pub fn start(conversation: ConversationId, fault: Fault) -> Self {
+        Self::over(Arc::default(), conversation, fault)
+    }
+
+    /// Another door to the same server.
+    pub fn beside(&self, conversation: ConversationId, fault: Fault) -> Self {
+        Self::over(self.state.clone(), conversation, fault)
+    }
+
+    fn over(state: Arc<Mutex<State>>, conversation: ConversationId, fault: Fault) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let state = Arc::new(Mutex::new(State::default()));
-        let shared = state.clone();
+        let standin = Self {
+            address: listener.local_addr().unwrap(),
+            accepted: Arc::default(),
+            state: state.clone(),
+        };
+        let accepted = standin.accepted.clone();
         std::thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
-                let shared = shared.clone();
-                std::thread::spawn(move || serve(socket, conversation, &shared, fault));
+                accepted.fetch_add(1, Ordering::Relaxed);
+                let state = state.clone();
+                std::thread::spawn(move || serve(socket, conversation, &state, fault));
             }
         });
-        Self { address, state }
+        standin
+    }
+
+    /// Connections that were made to this door.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     pub fn messages(&self) -> usize {
@@ -181,14 +203,22 @@ fn obey(state: &mut State, user: UserId, conversation: ConversationId, frame: Cl
                 at,
                 duplicate: known.is_some(),
             };
-            let hung_up = state.hung_up.entry(user).or_default();
-            *hung_up += 1;
+            let said = state.said.entry(user).or_default();
+            *said += 1;
             if let Some(socket) = state.sockets.get_mut(&user) {
-                if fault == Fault::HangUp && *hung_up == 5 {
-                    drop(socket.shutdown(std::net::Shutdown::Both));
-                } else {
-                    say(socket, &sent);
+                match fault {
+                    Fault::HangUp if *said == 5 => return drop(socket.shutdown(std::net::Shutdown::Both)),
+                    Fault::SendAway(to) if *said == 5 => say(
+                        socket,
+                        &ServerFrame::Goaway {
+                            reason: GoawayReason::Drain,
+                            reconnect_after_ms: 5,
+                            url: Some(format!("http://{to}")),
+                        },
+                    ),
+                    _ => {}
                 }
+                say(socket, &sent);
             }
         }
         ClientFrame::Ack { seq, .. } => {

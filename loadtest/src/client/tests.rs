@@ -24,7 +24,7 @@ struct Played {
     stored: usize,
 }
 
-fn fleet(standin: &Standin, conversation: ConversationId, acks: Acks) -> Fleet {
+fn fleet(doors: &[&Standin], conversation: ConversationId, acks: Acks) -> Fleet {
     let clients = (0..MEMBERS).map(|number| {
         let user = UserId::fresh();
         ClientPlan {
@@ -38,7 +38,7 @@ fn fleet(standin: &Standin, conversation: ConversationId, acks: Acks) -> Fleet {
     let plan = Plan {
         run: RUN,
         seed: 1,
-        server: standin.address,
+        doors: doors.iter().map(|standin| standin.address).collect(),
         sources: vec!["127.0.0.2".parse().unwrap(), "127.0.0.3".parse().unwrap()],
         acks,
         size: Size { min: 20, max: 200 },
@@ -85,7 +85,11 @@ fn send(fleet: &mut Fleet, count: u64) {
 fn play(fault: Fault, patience_s: u64) -> Played {
     let conversation = ConversationId::fresh();
     let standin = Standin::start(conversation, fault);
-    let mut fleet = fleet(&standin, conversation, Acks::Every { ms: 20 });
+    play_through(&[&standin], conversation, patience_s)
+}
+
+fn play_through(doors: &[&Standin], conversation: ConversationId, patience_s: u64) -> Played {
+    let mut fleet = fleet(doors, conversation, Acks::Every { ms: 20 });
     fleet
         .all(&Command::Window {
             from_ns: now_ns(),
@@ -98,7 +102,7 @@ fn play(fault: Fault, patience_s: u64) -> Played {
     let settled = settle(&mut fleet, patience_s);
     let window = fleet.measures().unwrap();
     let evidence = fleet.evidence().unwrap();
-    let stored = standin.messages();
+    let stored = doors[0].messages();
     Played {
         verdict: Book::new(RUN, vec![conversation], evidence.clone()).close(),
         window,
@@ -133,6 +137,31 @@ fn a_lost_connection_is_made_again_and_its_sends_repeated_once() {
     assert_eq!(played.window.counts.closes, u64::from(MEMBERS));
     assert!(played.window.counts.retried >= u64::from(MEMBERS));
     assert_eq!(played.window.counts.connects, 2 * u64::from(MEMBERS));
+}
+
+#[test]
+fn clients_begin_at_all_doors_and_take_another_when_they_lose_theirs() {
+    let conversation = ConversationId::fresh();
+    let first = Standin::start(conversation, Fault::HangUp);
+    let second = first.beside(conversation, Fault::None);
+    let played = play_through(&[&first, &second], conversation, 20);
+    assert_eq!(played.verdict.violations, 0, "{:#?}", played.verdict.evidence);
+    assert_eq!((played.verdict.answered, played.stored), (100, 100));
+    // Three of five begin at the first, and none comes back to it.
+    assert_eq!((first.accepted(), second.accepted()), (3, 2 + 3));
+}
+
+#[test]
+fn a_client_that_is_sent_away_goes_where_it_is_told_and_loses_nothing() {
+    let conversation = ConversationId::fresh();
+    let told = Standin::start(conversation, Fault::None);
+    let other = told.beside(conversation, Fault::None);
+    let leaving = told.beside(conversation, Fault::SendAway(told.address));
+    let played = play_through(&[&leaving, &other], conversation, 20);
+    assert_eq!(played.verdict.violations, 0, "{:#?}", played.verdict.evidence);
+    assert_eq!((played.verdict.answered, played.stored), (100, 100));
+    assert_eq!((leaving.accepted(), other.accepted(), told.accepted()), (3, 2, 3));
+    assert_eq!(played.evidence[0].incidents.get("goaway"), Some(&3));
 }
 
 #[test]
@@ -171,7 +200,7 @@ fn two_orders_are_found_while_they_happen() {
 fn a_cut_client_stays_away_and_catches_up_when_it_comes_back() {
     let conversation = ConversationId::fresh();
     let standin = Standin::start(conversation, Fault::None);
-    let mut fleet = fleet(&standin, conversation, Acks::Every { ms: 10 });
+    let mut fleet = fleet(&[&standin], conversation, Acks::Every { ms: 10 });
     fleet.connect(&Who::All, 1000.0, now_ns()).unwrap();
     assert!(settle(&mut fleet, 20).is_calm());
     fleet.cut(&Who::These(vec![4])).unwrap();

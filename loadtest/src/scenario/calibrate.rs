@@ -84,7 +84,7 @@ fn plan(options: &Calibrate, listener: &TcpListener, conversation: ConversationI
     Ok(Plan {
         run: RUN,
         seed: 1,
-        server: listener.local_addr()?,
+        doors: vec![listener.local_addr()?],
         sources: Vec::new(),
         acks: Acks::Never,
         size: Size { min: BODY, max: BODY },

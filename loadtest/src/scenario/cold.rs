@@ -15,7 +15,7 @@ const STARTS: usize = 3;
 
 pub fn cold(stage: &mut Stage, options: &Cold) -> anyhow::Result<Section> {
     stage.own_server()?;
-    let empty = stage.sampler.memory();
+    let empty = stage.gauges.memory();
     let mut cast = Cast::default();
     let talkers = TALKERS.min(options.users);
     stage.sign_up(&mut cast, talkers)?;
@@ -48,7 +48,7 @@ pub fn cold(stage: &mut Stage, options: &Cold) -> anyhow::Result<Section> {
         let stop = server.stop()?;
         let start = server.start_again()?;
         starts.push((start.as_secs_f64(), stop.as_secs_f64()));
-        trial.stage.follow_server()?;
+        trial.stage.follow()?;
         trial.rest(1.0)?;
         memory = trial.memory();
     }
@@ -78,8 +78,8 @@ pub fn cold(stage: &mut Stage, options: &Cold) -> anyhow::Result<Section> {
             "beyond an empty server",
         );
     }
-    let target = trial.stage.target;
-    trial.fleet.all(&crate::plan::Command::Retarget(target))?;
+    let doors = trial.stage.doors.clone();
+    trial.fleet.all(&crate::plan::Command::Retarget(doors))?;
     trial.connect(&Who::All, PREPARE_RATE, CONNECT_PATIENCE_S)?;
     trial.finish()
 }

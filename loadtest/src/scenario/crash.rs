@@ -97,9 +97,9 @@ fn round(trial: &mut Trial<'_>) -> anyhow::Result<f64> {
     server.start_again()?;
     let after = server.listen;
     let took = (now_ns() - began) as f64 / 1e9;
-    trial.stage.follow_server()?;
+    trial.stage.follow()?;
     if before != after {
-        trial.fleet.all(&Command::Retarget(after))?;
+        trial.fleet.all(&Command::Retarget(vec![after]))?;
     }
     Ok(took)
 }

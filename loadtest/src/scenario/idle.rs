@@ -14,9 +14,9 @@ const REST_S: f64 = 5.0;
 const SPARE: usize = 700;
 
 pub fn idle(stage: &mut Stage, options: &Idle) -> anyhow::Result<Section> {
-    let empty = stage.sampler.memory();
+    let empty = stage.gauges.memory();
     let most = (stage.machine.open_files as usize).saturating_sub(SPARE);
-    let clients = if stage.server.is_some() {
+    let clients = if stage.cluster.is_some() {
         options.clients.min(most)
     } else {
         options.clients
@@ -25,10 +25,9 @@ pub fn idle(stage: &mut Stage, options: &Idle) -> anyhow::Result<Section> {
     stage.sign_up(&mut cast, clients)?;
     stage.groups_of(&mut cast, 0..clients as u32, options.group)?;
     // What signing up left in the server's memory is not the price of a connection.
-    if let Ok(server) = stage.own_server() {
-        server.stop()?;
-        server.start_again()?;
-        stage.follow_server()?;
+    if let Some(cluster) = &mut stage.cluster {
+        cluster.restart()?;
+        stage.follow()?;
     }
     let manner = stage.manner(Acks::Never);
     let title = format!("{clients} connections in groups of {}", options.group);
@@ -50,7 +49,7 @@ pub fn idle(stage: &mut Stage, options: &Idle) -> anyhow::Result<Section> {
     let online = trial.fleet.progress().online;
     let measured = trial.measure(0.0, options.seconds, Vec::new())?;
     let settled = trial.memory();
-    let pss = trial.stage.sampler.pss();
+    let pss = trial.stage.gauges.pss();
     let section = &mut trial.section;
     section.figure("online", online as f64, "", "connections");
     if let Some(us) = connected.cpu_us_per(connected.window.counts.connects) {

@@ -13,15 +13,15 @@ const BATCH: usize = 2000;
 const LOOK_NS: u64 = 2_000_000_000;
 
 pub struct Keeper {
-    target: SocketAddr,
+    doors: Vec<SocketAddr>,
     next_ns: u64,
     under_way: Option<Receiver<Vec<(u32, Person)>>>,
 }
 
 impl Keeper {
-    pub fn new(target: SocketAddr) -> Self {
+    pub fn new(doors: Vec<SocketAddr>) -> Self {
         Self {
-            target,
+            doors,
             next_ns: 0,
             under_way: None,
         }
@@ -58,9 +58,9 @@ impl Keeper {
 
     fn begin(&mut self, due: Vec<(u32, Person)>) {
         let (sender, answers) = channel();
-        let target = self.target;
+        let doors = self.doors.clone();
         let work = move || {
-            let mut http = Http::new(target);
+            let mut http = Http::among(&doors, 0);
             let renewed = due
                 .into_iter()
                 .filter_map(|(number, person)| Some((number, renew(&mut http, &person).ok()?)));

@@ -1,0 +1,244 @@
+//! The servers under test: one on a directory of its own, or the nodes of a cluster over real services.
+//!
+//! Each cluster has a topic, a database, a prefix of keys and a place in the bucket of its own, so that one after the other
+//! may use the same services.
+
+mod services;
+
+pub use services::{Kind, Services};
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::http::Http;
+use crate::schedule::Dice;
+use crate::server::{Recipe, Server};
+use crate::sys::now_ns;
+
+/// How long the nodes may take to agree on who is there.
+const AGREE: Duration = Duration::from_secs(60);
+/// The bucket of all clusters.
+const BUCKET: &str = "rookery";
+/// Ports of nodes: below those of outgoing connections, so that a node that is started again finds its own free.
+const PORTS: std::ops::Range<u16> = 12_000..20_000;
+
+/// What is to be started.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub binary: PathBuf,
+    pub cpus: Option<Vec<usize>>,
+    /// Settings of the user's own, over ours.
+    pub environment: Vec<(String, String)>,
+}
+
+pub struct Cluster {
+    pub nodes: Vec<Server>,
+    /// What all nodes share, where they are nodes of a cluster.
+    shared: Option<Shared>,
+}
+
+/// What all nodes of a cluster share beside the services.
+struct Shared {
+    order: Order,
+    settings: Vec<(String, String)>,
+    /// The keys that all nodes sign tokens with.
+    _keys: TempDir,
+    dice: Dice,
+}
+
+impl Cluster {
+    /// One server that needs nothing else.
+    pub fn alone(order: Order) -> anyhow::Result<Self> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = Server::start(Recipe {
+            binary: order.binary,
+            cpus: order.cpus,
+            listen: any,
+            admin: any,
+            environment: order.environment,
+        })?;
+        Ok(Self {
+            nodes: vec![server],
+            shared: None,
+        })
+    }
+
+    /// So many nodes over these services.
+    pub fn start(order: Order, nodes: usize, services: &Services) -> anyhow::Result<Self> {
+        let keys = tempfile::Builder::new().prefix("rookery-load-keys-").tempdir()?;
+        let mut dice = Dice::fork(now_ns(), u64::from(std::process::id()));
+        let name = format!("load-{:08x}", dice.throw() as u32);
+        services.make_bucket(BUCKET)?;
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            shared: Some(Shared {
+                settings: settings(services, &name, &keys.path().to_string_lossy()),
+                order,
+                _keys: keys,
+                dice,
+            }),
+        };
+        for _ in 0..nodes {
+            cluster.grow()?;
+        }
+        cluster.agree()?;
+        Ok(cluster)
+    }
+
+    /// Starts one more node, and waits until it is ready.
+    pub fn grow(&mut self) -> anyhow::Result<()> {
+        let shared = self.shared.as_mut().context("a server that stands alone cannot grow")?;
+        let name = node_name(self.nodes.len());
+        let recipe = shared.recipe(&name)?;
+        let node = Server::start(recipe).with_context(|| format!("starting {name}"))?;
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    /// The server, where it is one alone.
+    pub fn alone_mut(&mut self) -> Option<&mut Server> {
+        match (&self.shared, self.nodes.as_mut_slice()) {
+            (None, [server]) => Some(server),
+            _ => None,
+        }
+    }
+
+    pub fn doors(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.listen).collect()
+    }
+
+    /// Stops all in order and starts them again on what they have stored.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        for node in &mut self.nodes {
+            node.stop()?;
+        }
+        for node in &mut self.nodes {
+            node.start_again()?;
+        }
+        self.agree()
+    }
+
+    /// Waits until every node sees all of them up, and each with its share.
+    pub fn agree(&self) -> anyhow::Result<()> {
+        if self.shared.is_none() {
+            return Ok(());
+        }
+        let end = Instant::now() + AGREE;
+        for node in &self.nodes {
+            while !self.is_whole(node) {
+                if Instant::now() > end {
+                    bail!("the nodes did not agree within {AGREE:?} who is there");
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(())
+    }
+
+    /// A node sees all others up.
+    fn is_whole(&self, node: &Server) -> bool {
+        let Some(seen) = seen_by(node) else { return false };
+        seen.len() == self.nodes.len() && seen.iter().all(|node| node.state == "up" && node.shards > 0)
+    }
+
+    /// What was set differently from a server as shipped; of a cluster, the first node's.
+    pub fn settings(&self) -> Vec<String> {
+        self.nodes.first().map(Server::settings).unwrap_or_default()
+    }
+
+    /// Leaves data and logs behind, and says where.
+    pub fn keep(&mut self) -> Vec<PathBuf> {
+        self.nodes.iter_mut().filter_map(Server::keep).collect()
+    }
+}
+
+impl Shared {
+    fn recipe(&mut self, name: &str) -> anyhow::Result<Recipe> {
+        let (listen, admin, peers) = (
+            free_port(&mut self.dice)?,
+            free_port(&mut self.dice)?,
+            free_port(&mut self.dice)?,
+        );
+        let own = [
+            ("ROOKERY_NODE", name.to_owned()),
+            ("ROOKERY_CLUSTER__LISTEN", peers.to_string()),
+            ("ROOKERY_CLUSTER__PUBLIC_URL", format!("http://{listen}")),
+        ];
+        let own = own.map(|(key, value)| (key.to_owned(), value));
+        let all = self.settings.iter().cloned().chain(own);
+        Ok(Recipe {
+            binary: self.order.binary.clone(),
+            cpus: self.order.cpus.clone(),
+            listen,
+            admin,
+            environment: all.chain(self.order.environment.iter().cloned()).collect(),
+        })
+    }
+}
+
+/// What a node is called, by its place.
+pub fn node_name(place: usize) -> String {
+    format!("node{}", place + 1)
+}
+
+/// A node as another sees it.
+#[derive(Deserialize)]
+struct Seen {
+    state: String,
+    shards: u64,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    items: Vec<Seen>,
+}
+
+fn seen_by(node: &Server) -> Option<Vec<Seen>> {
+    let token = node.admin_token().ok()?;
+    let answer = Http::new(node.admin)
+        .request("GET", "/admin/nodes", Some(&token), b"")
+        .ok()?;
+    let page: Page = serde_json::from_slice(&answer.body).ok()?;
+    Some(page.items)
+}
+
+/// What the nodes of one cluster have in common.
+fn settings(services: &Services, name: &str, keys: &str) -> Vec<(String, String)> {
+    let prefix = format!("{name}/");
+    let settings = [
+        ("KAFKA__BROKERS", services.address(Kind::Kafka)),
+        ("KAFKA__TOPIC", name),
+        ("KAFKA__GROUP", name),
+        ("KAFKA__REPLICATION_FACTOR", "1"),
+        ("KAFKA__MIN_INSYNC_REPLICAS", "1"),
+        ("MONGODB__URL", services.address(Kind::Mongodb)),
+        ("MONGODB__DATABASE", name),
+        ("REDIS__URL", services.address(Kind::Redis)),
+        ("REDIS__PREFIX", name),
+        ("S3__ENDPOINT", services.address(Kind::S3)),
+        ("S3__BUCKET", BUCKET),
+        ("S3__PREFIX", &prefix),
+        ("S3__ACCESS_KEY", "rkaccess"),
+        ("S3__SECRET_KEY", "rksecret"),
+        ("CLUSTER__TOKEN_KEYS_DIR", keys),
+    ];
+    let named = settings.map(|(key, value)| (format!("ROOKERY_{key}"), value.to_owned()));
+    named.into()
+}
+
+/// An address of this machine that nobody listens on.
+fn free_port(dice: &mut Dice) -> anyhow::Result<SocketAddr> {
+    for _ in 0..1000 {
+        let port = PORTS.start + dice.below(PORTS.len()) as u16;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() && std::net::UdpSocket::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no free port between {} and {}", PORTS.start, PORTS.end)
+}
