@@ -40,6 +40,9 @@ use super::blobs::disposition;
 
 /// How long the first request may take, retries included.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often, and how soon, an object is written again that met another node's.
+const MOST_CONFLICTS: u32 = 20;
+const CONFLICT_PAUSE: Duration = Duration::from_millis(50);
 /// Where uploads lie until they are settled.
 const ASIDE: &str = "uploads/";
 /// What browsers may keep, and for how long; as the embedded blobs say it.
@@ -74,11 +77,20 @@ impl S3Blobs {
         Ok(blobs)
     }
 
+    /// Writes and removes an object of this node's own. Stores on a file system may take it for a conflict when another node
+    /// removes one beside it at the same moment.
     async fn try_out(&self, settings: &Settings) -> PortResult<()> {
-        let key = format!("{}{ASIDE}try-out", self.prefix);
-        let put = self.client.put_object().bucket(&self.bucket).key(&key);
-        let put = put.body(ByteStream::from_static(b"")).send().await;
-        put.map_err(|error| errors::cannot_open(settings, &error))?;
+        let key = format!("{}{ASIDE}try-out-{}", self.prefix, FileId::fresh());
+        for conflicts in 0.. {
+            let put = self.client.put_object().bucket(&self.bucket).key(&key);
+            match put.body(ByteStream::from_static(b"")).send().await {
+                Ok(_) => break,
+                Err(error) if errors::is_conflict(&error) && conflicts < MOST_CONFLICTS => {
+                    tokio::time::sleep(CONFLICT_PAUSE).await;
+                }
+                Err(error) => return Err(errors::cannot_open(settings, &error)),
+            }
+        }
         let delete = self.client.delete_object().bucket(&self.bucket).key(&key).send().await;
         delete.map_err(|error| errors::cannot_open(settings, &error))?;
         Ok(())

@@ -14,6 +14,11 @@ pub(super) fn is_missing<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     status(error) == Some(404) && ["NotFound", "NoSuchKey", "NoSuchUpload"].contains(&what)
 }
 
+/// Something else happens to the object, or beside it, at the same moment.
+pub(super) fn is_conflict<E>(error: &SdkError<E>) -> bool {
+    status(error) == Some(409)
+}
+
 /// What a failed request means for the caller: the store is away, or refuses what will not get better by itself.
 pub(super) fn failed<E>(what: &str, error: &SdkError<E>) -> PortError
 where
@@ -62,8 +67,8 @@ fn status<E>(error: &SdkError<E>) -> Option<u16> {
 fn is_away<E>(error: &SdkError<E>) -> bool {
     match error {
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
-        // Broken inside, restarting, or asking to slow down.
-        _ => status(error).is_some_and(|status| status >= 500 || status == 429),
+        // Broken inside, restarting, asking to slow down, or at odds with another request.
+        _ => status(error).is_some_and(|status| status >= 500 || status == 429 || status == 409),
     }
 }
 
