@@ -105,16 +105,16 @@ async fn converse(server: Server, one: Command, other: Command) {
 #[tokio::test]
 async fn python_and_node_hold_a_conversation() {
     let server = Server::start().await;
-    let base = format!("http://{}", server.endpoint().public());
-    let (one, other) = (python(&base, "monty", "rookery.v1.json"), node(&base, "ryan"));
+    let [here, there] = server.doors();
+    let (one, other) = (python(&here, "monty", "rookery.v1.json"), node(&there, "ryan"));
     converse(server, one, other).await;
 }
 
 #[tokio::test]
 async fn python_by_msgpack_and_python_by_json_hold_a_conversation() {
     let server = Server::start().await;
-    let base = format!("http://{}", server.endpoint().public());
-    let packed = python(&base, "packed", "rookery.v1.msgpack");
-    let plain = python(&base, "plain", "rookery.v1.json");
+    let [here, there] = server.doors();
+    let packed = python(&here, "packed", "rookery.v1.msgpack");
+    let plain = python(&there, "plain", "rookery.v1.json");
     converse(server, packed, plain).await;
 }

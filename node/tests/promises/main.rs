@@ -5,6 +5,7 @@
 
 mod support;
 
+mod a_node_serves_its_files;
 mod accounts_are_their_owners;
 mod acknowledged_means_kept;
 mod closed_by_default;

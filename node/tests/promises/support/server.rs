@@ -79,6 +79,12 @@ impl Server {
         self.endpoint.clone()
     }
 
+    /// Where two clients come in: by the same door.
+    pub fn doors(&self) -> [String; 2] {
+        let door = format!("http://{}", self.endpoint().public());
+        [door.clone(), door]
+    }
+
     /// A client of the public listener that is nobody.
     pub fn anonymous(&self) -> Http {
         Http::new(self.endpoint())

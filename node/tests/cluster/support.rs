@@ -1,0 +1,22 @@
+//! What the promises are tested with, over three nodes: clients and users as everywhere, and a server that is a cluster.
+
+#[path = "../promises/support/client.rs"]
+pub mod client;
+pub mod cluster;
+#[path = "../promises/support/http.rs"]
+pub mod http;
+#[path = "../promises/support/opening.rs"]
+pub mod opening;
+#[path = "../promises/support/seed.rs"]
+pub mod seed;
+#[path = "../promises/support/server.rs"]
+pub mod server;
+#[path = "../promises/support/user.rs"]
+pub mod user;
+#[path = "../promises/support/wire.rs"]
+mod wire;
+
+pub use client::Client;
+pub use cluster::Cluster as Server;
+pub use seed::Seed;
+pub use user::{User, field, items, number, text};
