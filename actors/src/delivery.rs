@@ -126,8 +126,8 @@ impl Hub {
     /// One frame to each of these users' connections.
     pub fn notify(&self, users: &[UserId], frames: &Frames) {
         for cell in users.iter().filter_map(|user| self.sessions.get(*user)) {
-            for attached in &cell.state().attached {
-                attached.outlet.push(frames, Urgency::Answer);
+            for attached in &mut cell.state().attached {
+                attached.aside(frames, Urgency::Answer);
             }
         }
     }
@@ -187,8 +187,8 @@ impl Hub {
             return;
         };
         for cell in roster.lock().present.iter().filter(|cell| Some(cell.user) != except) {
-            for attached in &cell.state().attached {
-                if attached.outlet.push(frames, Urgency::Ephemeral) == Pushed::Full {
+            for attached in &mut cell.state().attached {
+                if attached.aside(frames, Urgency::Ephemeral) == Pushed::Full {
                     self.metrics.ephemeral_dropped.increment(1);
                 }
             }

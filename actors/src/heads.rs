@@ -37,13 +37,22 @@ const PATIENCE: Duration = Duration::from_millis(1_000);
 /// A conversation that is idle at an owner of so long a standing was stored before anybody could ask for it.
 const SETTLED_MS: i64 = 60_000;
 
+/// How far a conversation is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach {
+    /// 0 is not ahead of the store.
+    pub head: u64,
+    /// When something was last said; as long ago as can be, where the store knows it as well.
+    pub active_at: Timestamp,
+}
+
 /// What nodes ask each other about heads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Heads {
     /// How far are these? The receiver owns them, as far as the sender knows.
     Ask(u64, Vec<ConversationId>),
-    /// In the order asked; nothing for those that the sender does not own. 0 is not ahead of the store.
-    Are(u64, Vec<Option<u64>>),
+    /// In the order asked; nothing for those that the sender does not own.
+    Are(u64, Vec<Option<Reach>>),
     /// Something of these conversations could not be delivered; of all, when none is named.
     Missed(Vec<ConversationId>),
 }
@@ -52,7 +61,7 @@ pub enum Heads {
 #[derive(Default)]
 pub struct Checks {
     next: AtomicU64,
-    asked: Mutex<HashMap<u64, oneshot::Sender<Vec<Option<u64>>>>>,
+    asked: Mutex<HashMap<u64, oneshot::Sender<Vec<Option<Reach>>>>>,
     pending: Mutex<HashSet<ConversationId>>,
     /// What other nodes could not be sent.
     missed: Mutex<HashMap<NodeId, HashSet<ConversationId>>>,
@@ -106,15 +115,15 @@ impl Hub {
     }
 
     /// How far conversations of this node are; nothing for those that are not served here.
-    pub(crate) async fn heads_here(&self, conversations: &[ConversationId]) -> Vec<Option<u64>> {
+    pub(crate) async fn heads_here(&self, conversations: &[ConversationId]) -> Vec<Option<Reach>> {
         let since = Timestamp(Timestamp::now().0 - SETTLED_MS);
         let mut heads = Vec::with_capacity(conversations.len());
         let mut unsettled = Vec::new();
         for (index, conversation) in conversations.iter().enumerate() {
             let life = &self.shard(conversation.as_bytes()).life;
-            let hot = self.conversations.hot_head(*conversation).unwrap_or(0);
+            let hot = self.conversations.reach(*conversation).unwrap_or_default();
             heads.push(life.is_open().then_some(hot));
-            if life.is_open() && hot == 0 && life.opened_at() > since {
+            if life.is_open() && hot.head == 0 && life.opened_at() > since {
                 unsettled.push(index);
             }
         }
@@ -124,7 +133,10 @@ impl Hub {
         let ids: Vec<_> = unsettled.iter().map(|index| conversations[*index]).collect();
         let stored = self.chats.heads(&ids).await;
         for (place, index) in unsettled.into_iter().enumerate() {
-            heads[index] = stored.as_ref().ok().map(|stored| stored[place]);
+            heads[index] = stored.as_ref().ok().map(|stored| Reach {
+                head: stored[place],
+                ..Reach::default()
+            });
         }
         heads
     }
@@ -133,7 +145,7 @@ impl Hub {
     pub(crate) async fn ask_heads(
         self: &Arc<Self>,
         conversations: Vec<ConversationId>,
-    ) -> (Vec<(ConversationId, u64)>, Vec<ConversationId>) {
+    ) -> (Vec<(ConversationId, Reach)>, Vec<ConversationId>) {
         let mut by_node: BTreeMap<NodeId, Vec<ConversationId>> = BTreeMap::new();
         for conversation in conversations {
             by_node
@@ -156,7 +168,7 @@ impl Hub {
             let heads = heads.unwrap_or_default();
             for (index, conversation) in asked.iter().enumerate() {
                 match heads.get(index).copied().flatten() {
-                    Some(head) => known.push((*conversation, head)),
+                    Some(reach) => known.push((*conversation, reach)),
                     None => unknown.push(*conversation),
                 }
             }
@@ -169,7 +181,11 @@ impl Hub {
         first.is_some_and(|first| self.router.is_local(self.shard(first.as_bytes()).id))
     }
 
-    fn ask_node(&self, node: &NodeId, conversations: &[ConversationId]) -> Option<oneshot::Receiver<Vec<Option<u64>>>> {
+    fn ask_node(
+        &self,
+        node: &NodeId,
+        conversations: &[ConversationId],
+    ) -> Option<oneshot::Receiver<Vec<Option<Reach>>>> {
         if *node == self.node {
             return None;
         }
@@ -257,7 +273,7 @@ impl Hub {
     }
 
     /// Raises the heads of whoever has these conversations.
-    fn raise_all(self: &Arc<Self>, heads: &HashMap<ConversationId, u64>) {
+    fn raise_all(self: &Arc<Self>, heads: &HashMap<ConversationId, Reach>) {
         for cell in self.sessions.all() {
             let behind = {
                 let mut state = cell.state();
@@ -265,12 +281,13 @@ impl Hub {
                     .standings
                     .iter()
                     .filter_map(|standing| Some((standing, *heads.get(&standing.conversation)?)))
-                    .filter(|(standing, head)| *head > standing.head)
-                    .map(|(standing, head)| (standing.conversation, head))
+                    .filter(|(standing, reach)| reach.head > standing.head)
+                    .map(|(standing, reach)| (standing.conversation, reach))
                     .collect();
                 let mut lagging = false;
-                for (conversation, head) in behind {
-                    lagging |= state.raise(conversation, head) == Delivered::NeedsReplay;
+                for (conversation, reach) in behind {
+                    state.active(conversation, reach.active_at);
+                    lagging |= state.raise(conversation, reach.head) == Delivered::NeedsReplay;
                 }
                 if lagging { state.lagging() } else { Vec::new() }
             };

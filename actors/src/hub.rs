@@ -23,7 +23,6 @@ use crate::id::{ConversationId, UserId};
 use crate::interchange::{Answer, Ask, Forwarded, Origin, Peer, Question, Reply};
 use crate::metrics::Metrics;
 use crate::names::Names;
-use crate::outlet::Urgency;
 use crate::outstanding::{self, Outstanding};
 use crate::ports::PortError;
 use crate::ports::accounts::AccountStore;
@@ -288,13 +287,13 @@ impl Hub {
                     self.metrics.sent.increment(u64::from(reply.is_ok()));
                 }
                 let frame = answer_frame(request, reply);
-                if let Some(cell) = &cell
-                    && let Some(attached) = cell.state().connection(connection)
-                {
-                    attached.outlet.push(&Frames::one(frame), Urgency::Answer);
-                    return;
+                let answered = match &cell {
+                    Some(cell) => cell.state().answer(connection, frame),
+                    None => Err(frame),
+                };
+                if let Err(frame) = answered {
+                    self.answer_departed(connection, frame);
                 }
-                self.answer_departed(connection, frame);
             }
         }
     }

@@ -137,7 +137,7 @@ impl Hub {
 
     fn tell_watcher(&self, cell: &Cell, connection: ConnectionId, frame: ServerFrame) {
         if let Some(attached) = cell.state().connection(connection)
-            && attached.outlet.push(&Frames::one(frame), Urgency::Ephemeral) == Pushed::Full
+            && attached.aside(&Frames::one(frame), Urgency::Ephemeral) == Pushed::Full
         {
             self.metrics.ephemeral_dropped.increment(1);
         }

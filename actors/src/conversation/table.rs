@@ -9,6 +9,7 @@ use ractor::{ActorId, ActorRef, MessagingErr};
 
 use super::actor::{self, Msg};
 use crate::defaults;
+use crate::heads::Reach;
 use crate::hub::Hub;
 use crate::id::ConversationId;
 use crate::interchange::Ask;
@@ -44,15 +45,12 @@ impl Conversations {
         self.table.part(conversation.as_bytes())
     }
 
-    /// The head of an active conversation.
-    pub fn hot_head(&self, conversation: ConversationId) -> Option<u64> {
-        self.hot(conversation).map(|hot| hot.head.load(Ordering::Acquire))
-    }
-
-    /// When something was last said in an active conversation.
-    pub fn hot_activity(&self, conversation: ConversationId) -> Option<Timestamp> {
-        self.hot(conversation)
-            .map(|hot| Timestamp(hot.active_at.load(Ordering::Acquire)))
+    /// How far an active conversation is; all 0 until it is loaded.
+    pub fn reach(&self, conversation: ConversationId) -> Option<Reach> {
+        self.hot(conversation).map(|hot| Reach {
+            head: hot.head.load(Ordering::Acquire),
+            active_at: Timestamp(hot.active_at.load(Ordering::Acquire)),
+        })
     }
 
     fn hot(&self, conversation: ConversationId) -> Option<Arc<Hot>> {

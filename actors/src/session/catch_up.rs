@@ -7,7 +7,9 @@
 use crate::defaults;
 use crate::frames::Frames;
 use crate::id::ConversationId;
+use crate::outlet::{Pushed, Urgency};
 use crate::protocol::ServerFrame;
+use crate::session::state::Told;
 
 /// Seqs of a conversation that a connection lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub struct Range {
 }
 
 /// What a connection lacks, oldest need first.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct CatchUp {
     pub ranges: Vec<Range>,
     /// What it has yet to be told of, by `sync`.
@@ -33,7 +35,12 @@ pub struct CatchUp {
     pub budget: u64,
     /// The outbox was full: replay goes on when it has drained.
     pub waiting: bool,
+    /// What has no place in the stream and waits for `sync`.
+    pub aside: Vec<(Frames, Urgency)>,
 }
+
+/// Frames that wait for `sync`, at most: it takes some milliseconds.
+const ASIDE: usize = 64;
 
 /// What a connection needs next.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,6 +111,23 @@ impl CatchUp {
         }
     }
 
+    /// Takes what is not to come before `sync`.
+    pub fn put_off(&mut self, frames: &Frames, urgency: Urgency) -> Pushed {
+        if self.aside.len() >= ASIDE {
+            return Pushed::Full;
+        }
+        self.aside.push((frames.clone(), urgency));
+        Pushed::Taken
+    }
+
+    /// What waited for `sync`, once all of it was said.
+    pub fn put_off_until_now(&mut self) -> Vec<(Frames, Urgency)> {
+        if self.sync_due {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.aside)
+    }
+
     /// Whether there is more to announce than this page.
     pub fn is_more_than(&self, page: &[Range]) -> bool {
         self.unannounced.iter().any(|known| !page.contains(known))
@@ -158,12 +182,13 @@ impl CatchUp {
     }
 
     /// Hands over entries of a conversation up to `to`, oldest first, until one is refused, and notes how far it got. Seqs
-    /// that nobody has any more are named by a `gap`.
+    /// that nobody has any more are named by a `gap`; of what was `told` the connection knows.
     pub fn push_entries(
         &mut self,
         conversation: ConversationId,
         to: u64,
         entries: Vec<(u64, Frames)>,
+        told: &Told,
         push: impl Fn(&Frames) -> bool,
     ) -> bool {
         for (seq, frames) in entries {
@@ -176,7 +201,7 @@ impl CatchUp {
             if seq > expected && !self.push_missing(conversation, expected, seq - 1, &push) {
                 return false;
             }
-            if !push(&frames) {
+            if !told.has(conversation, seq) && !push(&frames) {
                 return false;
             }
             self.replayed(conversation, seq);
@@ -212,7 +237,7 @@ impl CatchUp {
     }
 
     /// The first seq of a conversation that is lacking.
-    fn next(&self, conversation: ConversationId) -> Option<u64> {
+    pub fn next(&self, conversation: ConversationId) -> Option<u64> {
         self.ranges
             .iter()
             .find(|range| range.conversation == conversation)
@@ -265,7 +290,7 @@ mod tests {
                 Need::Gap(gap) => assert!(catch_up.push_gap(gap, push)),
                 Need::Entries(range) => {
                     let all = (range.from..=range.to).map(|seq| (seq, Frames::one(Pong { id: None })));
-                    assert!(catch_up.push_entries(range.conversation, range.to, all.collect(), push));
+                    assert!(catch_up.push_entries(range.conversation, range.to, all.collect(), &Told::default(), push));
                     entries.push(range);
                 }
                 Need::Nothing => return (syncs, gaps.into_inner(), entries),
@@ -314,9 +339,9 @@ mod tests {
         let frames = || (1..=3).map(|seq| (seq, Frames::one(Pong { id: None }))).collect();
         let room = RefCell::new(2);
         let limited = |_: &Frames| room.replace_with(|room| (*room - 1).max(0)) > 0;
-        assert!(!catch_up.push_entries(range.conversation, 3, frames(), limited));
+        assert!(!catch_up.push_entries(range.conversation, 3, frames(), &Told::default(), limited));
         assert_eq!(catch_up.need(), Need::Entries(Range { from: 3, ..range }));
-        assert!(catch_up.push_entries(range.conversation, 3, frames(), |_| true));
+        assert!(catch_up.push_entries(range.conversation, 3, frames(), &Told::default(), |_| true));
         assert_eq!(catch_up.need(), Need::Nothing);
     }
 }

@@ -9,6 +9,7 @@ use super::actor::Msg;
 use super::state::Delivered;
 use super::table::Cell;
 use crate::defaults;
+use crate::heads::Reach;
 use crate::hub::Hub;
 use crate::id::{ConversationId, UserId};
 use crate::ports::chats::Inbox;
@@ -106,8 +107,8 @@ impl Hub {
             if !self.rosters.arrive(conversation, cell) {
                 continue;
             }
-            if let Some(head) = self.conversations.hot_head(conversation) {
-                self.lift(cell, conversation, head);
+            if let Some(reach) = self.conversations.reach(conversation) {
+                self.lift(cell, conversation, reach);
             } else if !self.router.is_alone() {
                 elsewhere.push(conversation);
             }
@@ -123,17 +124,18 @@ impl Hub {
         let (known, unknown) = tokio::time::timeout(defaults::HEADS_WAIT, asked)
             .await
             .unwrap_or_else(|_| (Vec::new(), conversations));
-        for (conversation, head) in known {
-            self.lift(cell, conversation, head);
+        for (conversation, reach) in known {
+            self.lift(cell, conversation, reach);
         }
         self.doubt_heads(unknown);
     }
 
     /// Notes an owner's head. Whoever attached since the inbox was loaded lacks what lies between.
-    fn lift(self: &Arc<Self>, cell: &Arc<Cell>, conversation: ConversationId, head: u64) {
+    fn lift(self: &Arc<Self>, cell: &Arc<Cell>, conversation: ConversationId, reach: Reach) {
         let behind = {
             let mut state = cell.state();
-            match state.raise(conversation, head) {
+            state.active(conversation, reach.active_at);
+            match state.raise(conversation, reach.head) {
                 Delivered::NeedsReplay => state.lagging(),
                 _ => Vec::new(),
             }

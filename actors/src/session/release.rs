@@ -30,7 +30,11 @@ impl State {
             // Whatever this session's cursors say: the next owner may have read them before they were stored.
             (passed > 0).then_some((standing.conversation, passed))
         });
-        Track::at(stage, passed.collect())
+        let mut track = Track::at(stage, passed.collect());
+        for (conversation, seq) in attached.told.iter() {
+            track.tell(conversation, seq);
+        }
+        track
     }
 }
 

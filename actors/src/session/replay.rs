@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::actor::Work;
 use super::catch_up::{CatchUp, Need, Range};
 use super::link::answered_otherwise;
-use super::state::{Attached, Phase};
+use super::state::{Attached, Phase, Told};
 use crate::conversation::tail::frame;
 use crate::defaults;
 use crate::frames::Frames;
@@ -72,6 +72,10 @@ impl Work {
                 return false;
             }
             catch_up.announced(&page, most);
+            let waited = catch_up.put_off_until_now();
+            for (frames, urgency) in waited {
+                attached.outlet.push(&frames, urgency);
+            }
             true
         });
         Ok(pushed.unwrap_or(false))
@@ -107,15 +111,18 @@ impl Work {
 
     /// Names what is left out; false when the outbox is full.
     fn gap(&self, connection: ConnectionId, gap: Range) -> bool {
-        self.push_where_behind(connection, |catch_up, push| catch_up.push_gap(gap, push))
+        self.push_where_behind(connection, |catch_up, _, push| catch_up.push_gap(gap, push))
     }
 
     /// Sends the next entries of a range; false when the outbox is full.
     async fn entries(&self, connection: ConnectionId, range: Range) -> Result<bool, Problem> {
         let to = range.to.min(range.from + defaults::REPLAY_CHUNK - 1);
         let entries = self.core.entries(range.conversation, range.from, to).await?;
-        Ok(self.push_where_behind(connection, |catch_up, push| {
-            catch_up.push_entries(range.conversation, to, entries, push)
+        Ok(self.push_where_behind(connection, |catch_up, told, push| {
+            let taken = catch_up.push_entries(range.conversation, to, entries, told, push);
+            let next = catch_up.next(range.conversation).unwrap_or(to + 1);
+            told.pass(range.conversation, next - 1);
+            taken
         }))
     }
 
@@ -123,14 +130,14 @@ impl Work {
     fn push_where_behind(
         &self,
         connection: ConnectionId,
-        act: impl FnOnce(&mut CatchUp, &dyn Fn(&Frames) -> bool) -> bool,
+        act: impl FnOnce(&mut CatchUp, &mut Told, &dyn Fn(&Frames) -> bool) -> bool,
     ) -> bool {
         let taken = self.with(connection, |attached| {
             let outlet = Arc::clone(&attached.outlet);
             let Phase::CatchingUp(catch_up) = &mut attached.phase else {
                 return false;
             };
-            let taken = act(catch_up, &|frames| {
+            let taken = act(catch_up, &mut attached.told, &|frames| {
                 outlet.push(frames, Urgency::Sequenced) == Pushed::Taken
             });
             catch_up.waiting = !taken;

@@ -4,16 +4,22 @@
 //! What must hold: per connection and conversation each seq goes out at most once and in order. `Standing::head` is how far
 //! live delivery has come; what a connection lacks below it is in its `ranges`, and it is live only when that is empty.
 
+mod attached;
+mod told;
+
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+pub use self::attached::{Attached, Phase};
+pub use self::told::Told;
 use super::batch::Batch;
 use super::catch_up::{CatchUp, Range};
+use crate::frames::Frames;
 use crate::id::{ConnectionId, ConversationId, DeviceId, LoginId};
-use crate::outlet::{Outlet, Pushed, Urgency};
+use crate::outlet::{Outlet, Urgency};
 use crate::ports::chats::{DeviceCursors, Inbox, Membership};
-use crate::protocol::CloseCode;
+use crate::protocol::{CloseCode, ServerFrame};
 use crate::time::Timestamp;
 
 /// A conversation as its member's session knows it.
@@ -43,26 +49,6 @@ pub struct Device {
     pub cursors: Vec<u64>,
     /// Cursors moved since they were last saved, by index of standing; few at a time.
     pub moved: SmallVec<[u32; 4]>,
-}
-
-/// A connection's way to being live.
-#[derive(Debug, Default)]
-pub enum Phase {
-    /// Nothing is lacking: live frames go out at once.
-    #[default]
-    Live,
-    /// Live frames only extend what is lacking, until all of it was replayed.
-    CatchingUp(Box<CatchUp>),
-}
-
-/// A connection of this user.
-pub struct Attached {
-    pub outlet: Arc<dyn Outlet>,
-    pub device: DeviceId,
-    pub login: LoginId,
-    /// When the connection was made: of two of one device the later one counts.
-    pub since: Timestamp,
-    pub phase: Phase,
 }
 
 /// All of a session.
@@ -172,6 +158,29 @@ impl State {
             .find(|attached| attached.outlet.id() == connection)
     }
 
+    /// Answers a request of a connection; hands the frame back when the connection is not here.
+    pub fn answer(&mut self, connection: ConnectionId, frame: ServerFrame) -> Result<(), ServerFrame> {
+        let sent = match &frame {
+            ServerFrame::Sent {
+                conversation,
+                seq,
+                duplicate: false,
+                ..
+            } => Some((*conversation, *seq)),
+            _ => None,
+        };
+        let head = sent.and_then(|(conversation, _)| self.standing(conversation));
+        let head = head.map_or(0, |standing| standing.head);
+        let Some(attached) = self.connection(connection) else {
+            return Err(frame);
+        };
+        if let Some((conversation, seq)) = sent {
+            attached.tell(conversation, seq, head);
+        }
+        attached.outlet.push(&Frames::one(frame), Urgency::Answer);
+        Ok(())
+    }
+
     /// Hands over a batch of live frames.
     pub fn deliver(&mut self, batch: &Batch) -> Delivered {
         if let Some(early) = &mut self.loading {
@@ -232,6 +241,13 @@ impl State {
         }
     }
 
+    /// Something was last said in a conversation then, as its owner knows.
+    pub fn active(&mut self, conversation: ConversationId, at: Timestamp) {
+        if let Some(standing) = self.standing_mut(conversation) {
+            standing.active_at = standing.active_at.max(at);
+        }
+    }
+
     /// The user is a member from now on. Replaying what was said since joining is left to each connection.
     pub fn join(&mut self, membership: &Membership) -> Delivered {
         if let Some(early) = &mut self.loading {
@@ -283,6 +299,7 @@ impl State {
             }
         }
         for attached in &mut self.attached {
+            attached.told.pass(conversation, u64::MAX);
             if let Phase::CatchingUp(catch_up) = &mut attached.phase {
                 catch_up.forget(conversation);
             }
@@ -366,6 +383,7 @@ impl State {
             login,
             since: Timestamp(0),
             phase,
+            told: Told::default(),
         });
         self.attached.last_mut().expect("one was just pushed")
     }
@@ -418,63 +436,6 @@ impl Standing {
             self.read = self.read.max(read);
             self.unsaved = true;
             self.unreceipted = true;
-        }
-    }
-}
-
-impl Attached {
-    fn deliver(&mut self, batch: &Batch) {
-        let range = Range {
-            conversation: batch.conversation,
-            from: batch.first,
-            to: batch.last,
-        };
-        match &mut self.phase {
-            Phase::CatchingUp(catch_up) => catch_up.extend(range),
-            Phase::Live if batch.is_sent_by(self.outlet.id()) => self.deliver_others(batch),
-            Phase::Live => {
-                if self.outlet.push(&batch.frames, Urgency::Sequenced) == Pushed::Full {
-                    self.fall_behind(range);
-                }
-            }
-        }
-    }
-
-    /// The sender's own connection gets what others said; of its own it is told by `sent`.
-    fn deliver_others(&mut self, batch: &Batch) {
-        for (index, seq) in (batch.first..=batch.last).enumerate() {
-            if batch.sent_by(index) == Some(self.outlet.id()) {
-                continue;
-            }
-            if self.outlet.push(&batch.frames.part(index), Urgency::Sequenced) == Pushed::Full {
-                return self.fall_behind(Range {
-                    conversation: batch.conversation,
-                    from: seq,
-                    to: batch.last,
-                });
-            }
-        }
-    }
-
-    fn fall_behind(&mut self, range: Range) {
-        let catch_up = CatchUp {
-            waiting: true,
-            ..CatchUp::lacking(range)
-        };
-        self.phase = Phase::CatchingUp(Box::new(catch_up));
-    }
-
-    /// Notes a range to replay; true when that has to be started.
-    fn lack(&mut self, range: Range) -> bool {
-        match &mut self.phase {
-            Phase::CatchingUp(catch_up) => {
-                catch_up.extend(range);
-                false
-            }
-            Phase::Live => {
-                self.phase = Phase::CatchingUp(Box::new(CatchUp::lacking(range)));
-                true
-            }
         }
     }
 }

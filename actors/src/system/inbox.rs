@@ -1,10 +1,12 @@
 //! The inbox over HTTP: a user's conversations, newest activity first.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{InboxRow, System, view};
 use crate::conversation::command::Command;
+use crate::defaults;
 use crate::hub::Hub;
 use crate::id::{ConversationId, UserId};
 use crate::interchange::{Question, Reply, Summary, UserQuestion};
@@ -106,7 +108,7 @@ impl System {
         }
     }
 
-    /// The stored memberships, with what this node's memory knows better.
+    /// The stored memberships, with what the memory of their owners knows better.
     async fn memberships(&self, user: UserId) -> Result<Vec<Membership>, Problem> {
         let mut memberships = self
             .0
@@ -116,8 +118,11 @@ impl System {
             .pop()
             .unwrap_or_default()
             .memberships;
+        let active_at = self
+            .activity(memberships.iter().map(|it| it.conversation).collect())
+            .await;
         for membership in &mut memberships {
-            let activity = self.0.conversations.hot_activity(membership.conversation);
+            let activity = active_at.get(&membership.conversation).copied();
             membership.active_at = membership.active_at.max(activity.unwrap_or_default());
         }
         let known = self.0.progress(user).await;
@@ -129,6 +134,29 @@ impl System {
             }
         }
         Ok(memberships)
+    }
+
+    /// When something was last said in these conversations, as far as their owners have them in memory.
+    async fn activity(&self, conversations: Vec<ConversationId>) -> HashMap<ConversationId, Timestamp> {
+        let (mut active_at, mut elsewhere) = (HashMap::new(), Vec::new());
+        for conversation in conversations {
+            if let Some(reach) = self.0.conversations.reach(conversation) {
+                active_at.insert(conversation, reach.active_at);
+            } else if !self.0.shard(conversation.as_bytes()).life.is_open() {
+                elsewhere.push(conversation);
+            }
+        }
+        if !elsewhere.is_empty() {
+            // An owner that does not answer in time is left out: the store knows nearly as well.
+            let asked = tokio::time::timeout(defaults::HEADS_WAIT, self.0.ask_heads(elsewhere)).await;
+            let (known, _) = asked.unwrap_or_default();
+            active_at.extend(
+                known
+                    .into_iter()
+                    .map(|(conversation, reach)| (conversation, reach.active_at)),
+            );
+        }
+        active_at
     }
 
     async fn row(&self, user: UserId, membership: Membership) -> Result<InboxRow, Problem> {

@@ -2,10 +2,6 @@
 //!
 //! The promise files are those of `tests/promises`, word for word: only the server they start is another one. Its users come in
 //! through three nodes by turns, so that sender, reader and owner of a conversation are on different ones more often than not.
-//!
-//! Not among them are `exact_resume`, `inbox_follows_activity` and `one_order`, of each of which one test fails on many nodes: a
-//! `receipt` comes between `hello` and `sync`, the inbox's order is as old as the store, and a sender gets its own message besides
-//! its `sent`.
 
 #![allow(clippy::unwrap_used)] // everything here is a test
 #![allow(clippy::disallowed_methods)] // a test keeps all that the server says, however much
@@ -23,16 +19,22 @@ mod acknowledged_means_kept;
 mod closed_by_default;
 #[path = "../promises/devices_are_cursors.rs"]
 mod devices_are_cursors;
+#[path = "../promises/exact_resume.rs"]
+mod exact_resume;
 #[path = "../promises/files_reach_their_readers.rs"]
 mod files_reach_their_readers;
 #[path = "../promises/groups_obey_their_ranks.rs"]
 mod groups_obey_their_ranks;
+#[path = "../promises/inbox_follows_activity.rs"]
+mod inbox_follows_activity;
 #[path = "../promises/independent_clients.rs"]
 mod independent_clients;
 #[path = "../promises/logins_end_at_once.rs"]
 mod logins_end_at_once;
 #[path = "../promises/once.rs"]
 mod once;
+#[path = "../promises/one_order.rs"]
+mod one_order;
 #[path = "../promises/receipts_tell_how_far.rs"]
 mod receipts_tell_how_far;
 #[path = "../promises/unread_is_exact.rs"]

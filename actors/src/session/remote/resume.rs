@@ -10,7 +10,7 @@ use crate::protocol::CloseCode;
 use crate::session::actor::Msg;
 use crate::session::catch_up::{CatchUp, Range};
 use crate::session::link::Link;
-use crate::session::state::{Attached, Phase, State};
+use crate::session::state::{Attached, Phase, State, Told};
 use crate::session::table::Cell;
 use crate::system::Arrival;
 use crate::time::Timestamp;
@@ -53,6 +53,7 @@ impl State {
             device: resumed.device,
             login: resumed.login,
             since: resumed.since,
+            told: Told::default(),
         });
         true
     }

@@ -71,7 +71,13 @@ impl Track {
             ServerFrame::Message(message) => self.pass(message.conversation, message.seq),
             ServerFrame::Update(update) => self.pass(update.conversation, update.seq),
             ServerFrame::Gap { conversation, to, .. } => self.pass(*conversation, *to),
-            ServerFrame::Sent { conversation, seq, .. } => self.tell(*conversation, *seq),
+            // What is sent again may be lacking nevertheless: then its turn in the stream comes too.
+            ServerFrame::Sent {
+                conversation,
+                seq,
+                duplicate: false,
+                ..
+            } => self.tell(*conversation, *seq),
             _ => {}
         }
     }
@@ -96,7 +102,8 @@ impl Track {
         self.told.retain(|(known, seq)| *known != conversation || *seq > high);
     }
 
-    fn tell(&mut self, conversation: ConversationId, seq: u64) {
+    /// `sent` has told of an own message.
+    pub fn tell(&mut self, conversation: ConversationId, seq: u64) {
         let passed = self.place(conversation).ok().map(|index| self.passed[index].1);
         if passed.is_some_and(|passed| seq <= passed) {
             return;

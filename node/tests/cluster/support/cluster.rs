@@ -185,6 +185,8 @@ async fn shared_settings(keys: &Path) -> Vec<(String, String)> {
         ("S3__ACCESS_KEY", S3_KEYS.0),
         ("S3__SECRET_KEY", S3_KEYS.1),
         ("CLUSTER__SHARDS", SHARDS),
+        // Services that many tests keep busy may be slow to answer the first question.
+        ("CLUSTER__WAIT_SECONDS", "20"),
         ("CLUSTER__TOKEN_KEYS_DIR", keys.to_str().unwrap()),
     ];
     settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into()

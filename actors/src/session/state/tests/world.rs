@@ -161,9 +161,17 @@ impl World {
         let mut connection = None;
         if let Some(client) = by.and_then(|by| self.clients.get_mut(&by)) {
             connection = Some(client.socket.id);
-            client
-                .own
-                .extend((first..=last).filter(|seq| seq % 2 == 0).map(|seq| (at, seq)));
+            for seq in (first..=last).filter(|seq| seq % 2 == 0) {
+                client.own.push((at, seq));
+                let sent = ServerFrame::Sent {
+                    id: seq.to_string(),
+                    conversation: conversation(at),
+                    seq,
+                    at: Timestamp(0),
+                    duplicate: false,
+                };
+                assert!(self.state.answer(client.socket.id, sent).is_ok());
+            }
         }
         self.under_way[at as usize].push_back((first, last, connection));
     }
@@ -246,8 +254,8 @@ impl World {
             return;
         };
         let socket = Arc::clone(&client.socket);
-        let attached = self.state.connection(socket.id).expect("it is attached");
-        let Phase::CatchingUp(catch_up) = &mut attached.phase else {
+        let Attached { phase, told, .. } = self.state.connection(socket.id).expect("it is attached");
+        let Phase::CatchingUp(catch_up) = phase else {
             client.woken = false;
             return;
         };
@@ -256,7 +264,12 @@ impl World {
             Some((range, to)) => {
                 let kept = (range.from..=to).filter(|seq| seq % LOST_EVERY != 0);
                 let entries = kept.map(|seq| (seq, Frames::one(entry(range.conversation, seq))));
-                catch_up.push_entries(range.conversation, to, entries.collect(), push)
+                let taken = catch_up.push_entries(range.conversation, to, entries.collect(), told, push);
+                told.pass(
+                    range.conversation,
+                    catch_up.next(range.conversation).unwrap_or(to + 1) - 1,
+                );
+                taken
             }
             None => match catch_up.need() {
                 Need::Sync(page) => {
@@ -269,7 +282,7 @@ impl World {
                     true
                 }
                 Need::Nothing => {
-                    attached.phase = Phase::Live;
+                    *phase = Phase::Live;
                     client.woken = false;
                     return;
                 }
@@ -317,6 +330,17 @@ fn check_order(client: &Client) {
     }
 }
 
+/// What `sent` told of does not come as a `message` too, however it was missed.
+fn check_own(client: &Client) {
+    let got = client.socket.got.lock();
+    for frame in got.iter() {
+        if let ServerFrame::Message(message) = frame {
+            let is_own = |(at, seq): &&(u8, u64)| conversation(*at) == message.conversation && *seq == message.seq;
+            assert_eq!(client.own.iter().find(is_own), None, "told of twice");
+        }
+    }
+}
+
 fn check_complete(world: &World, client: &Client) {
     for (at, floor) in &client.floors {
         let seen = client.socket.seqs(conversation(*at));
@@ -345,8 +369,10 @@ proptest! {
         }
         world.settle();
         world.finished.iter().for_each(check_order);
+        world.finished.iter().for_each(check_own);
         for client in world.clients.values() {
             check_order(client);
+            check_own(client);
             check_complete(&world, client);
             let attached = world.state.attached.iter().find(|it| it.outlet.id() == client.socket.id);
             prop_assert!(attached.is_some_and(is_live), "in the end it is live");
