@@ -1,6 +1,13 @@
+import de.bwaldvogel.mongo.MongoCollection;
+import de.bwaldvogel.mongo.MongoDatabase;
 import de.bwaldvogel.mongo.MongoServer;
 import de.bwaldvogel.mongo.MongoVersion;
+import de.bwaldvogel.mongo.backend.CollectionOptions;
+import de.bwaldvogel.mongo.backend.CursorRegistry;
+import de.bwaldvogel.mongo.backend.Index;
+import de.bwaldvogel.mongo.backend.IndexKey;
 import de.bwaldvogel.mongo.backend.h2.H2Backend;
+import de.bwaldvogel.mongo.backend.h2.H2Database;
 import de.bwaldvogel.mongo.bson.Document;
 import de.bwaldvogel.mongo.wire.message.MongoMessage;
 import java.util.List;
@@ -8,8 +15,9 @@ import java.util.Set;
 import org.h2.mvstore.MVStore;
 
 /**
- * A server of MongoDB's protocol in one file, for development and tests. Mends two faults of the one it is made of: that
- * announces a version which drivers refuse, and writes its file once a second, so that a kill loses acknowledged writes.
+ * A server of MongoDB's protocol in one file, for development and tests. Mends three faults of the one it is made of: that
+ * announces a version which drivers refuse, writes its file once a second, so that a kill loses acknowledged writes, and reads
+ * a whole collection for whatever asks for more than one key.
  */
 public class Mongo {
   private static final Set<String> WRITES =
@@ -24,10 +32,35 @@ public class Mongo {
     }
 
     @Override
+    protected MongoDatabase openOrCreateDatabase(String name) {
+      return new Database(name, getMvStore(), getCursorRegistry());
+    }
+
+    @Override
     public Document handleMessage(MongoMessage message) {
       Document reply = super.handleMessage(message);
       if (WRITES.contains(message.getDocument().keySet().iterator().next())) getMvStore().commit();
       return reply;
+    }
+  }
+
+  /** Finds by ranges of `_id`, and by the fields that have an index, without reading all. */
+  private static class Database extends H2Database {
+    Database(String name, MVStore store, CursorRegistry cursors) {
+      super(name, store, cursors);
+    }
+
+    @Override
+    protected MongoCollection<Object> openOrCreateCollection(String name, CollectionOptions options) {
+      MongoCollection<Object> collection = super.openOrCreateCollection(name, options);
+      collection.addIndex(new OrderedIndex("_id ranges", "_id"));
+      return collection;
+    }
+
+    @Override
+    protected Index<Object> openOrCreateSecondaryIndex(String collection, String name, List<IndexKey> keys, boolean sparse) {
+      if (keys.size() > 1) return super.openOrCreateSecondaryIndex(collection, name, keys, sparse);
+      return new OrderedIndex(name, keys.get(0).getKey());
     }
   }
 
