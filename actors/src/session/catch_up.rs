@@ -181,16 +181,20 @@ impl CatchUp {
         told
     }
 
-    /// Hands over entries of a conversation up to `to`, oldest first, until one is refused, and notes how far it got. Seqs
+    /// Hands over the entries of a range that was read, oldest first, until one is refused, and notes how far it got. Seqs
     /// that nobody has any more are named by a `gap`; of what was `told` the connection knows.
     pub fn push_entries(
         &mut self,
-        conversation: ConversationId,
-        to: u64,
+        read: Range,
         entries: Vec<(u64, Frames)>,
         told: &Told,
         push: impl Fn(&Frames) -> bool,
     ) -> bool {
+        let Range { conversation, from, to } = read;
+        // The connection was attached anew while this was read, and lacks more by now: what was not read is no gap.
+        if self.next(conversation).is_some_and(|lacking| lacking < from) {
+            return true;
+        }
         for (seq, frames) in entries {
             let Some(expected) = self.next(conversation) else {
                 return true;
@@ -290,7 +294,7 @@ mod tests {
                 Need::Gap(gap) => assert!(catch_up.push_gap(gap, push)),
                 Need::Entries(range) => {
                     let all = (range.from..=range.to).map(|seq| (seq, Frames::one(Pong { id: None })));
-                    assert!(catch_up.push_entries(range.conversation, range.to, all.collect(), &Told::default(), push));
+                    assert!(catch_up.push_entries(range, all.collect(), &Told::default(), push));
                     entries.push(range);
                 }
                 Need::Nothing => return (syncs, gaps.into_inner(), entries),
@@ -339,9 +343,19 @@ mod tests {
         let frames = || (1..=3).map(|seq| (seq, Frames::one(Pong { id: None }))).collect();
         let room = RefCell::new(2);
         let limited = |_: &Frames| room.replace_with(|room| (*room - 1).max(0)) > 0;
-        assert!(!catch_up.push_entries(range.conversation, 3, frames(), &Told::default(), limited));
+        assert!(!catch_up.push_entries(range, frames(), &Told::default(), limited));
         assert_eq!(catch_up.need(), Need::Entries(Range { from: 3, ..range }));
-        assert!(catch_up.push_entries(range.conversation, 3, frames(), &Told::default(), |_| true));
+        assert!(catch_up.push_entries(range, frames(), &Told::default(), |_| true));
         assert_eq!(catch_up.need(), Need::Nothing);
+    }
+
+    #[test]
+    fn what_was_read_for_an_earlier_attachment_leaves_no_gap_in_the_next() {
+        let lacking = news(1, 3)[0];
+        let mut catch_up = CatchUp::lacking(lacking);
+        let last = vec![(3, Frames::one(Pong { id: None }))];
+        let untouched = |_: &Frames| panic!("nothing is due yet");
+        assert!(catch_up.push_entries(Range { from: 3, ..lacking }, last, &Told::default(), untouched));
+        assert_eq!(catch_up.need(), Need::Entries(lacking));
     }
 }

@@ -65,6 +65,10 @@ impl Work {
             let Phase::CatchingUp(catch_up) = &mut attached.phase else {
                 return false;
             };
+            // It was attached anew meanwhile, having had its `sync` elsewhere.
+            if !catch_up.sync_due {
+                return true;
+            }
             let more = catch_up.is_more_than(&page);
             let frames = Frames::one(ServerFrame::Sync { conversations, more });
             catch_up.waiting = attached.outlet.push(&frames, Urgency::Sequenced) != Pushed::Taken;
@@ -118,8 +122,9 @@ impl Work {
     async fn entries(&self, connection: ConnectionId, range: Range) -> Result<bool, Problem> {
         let to = range.to.min(range.from + defaults::REPLAY_CHUNK - 1);
         let entries = self.core.entries(range.conversation, range.from, to).await?;
+        let read = Range { to, ..range };
         Ok(self.push_where_behind(connection, |catch_up, told, push| {
-            let taken = catch_up.push_entries(range.conversation, to, entries, told, push);
+            let taken = catch_up.push_entries(read, entries, told, push);
             let next = catch_up.next(range.conversation).unwrap_or(to + 1);
             told.pass(range.conversation, next - 1);
             taken

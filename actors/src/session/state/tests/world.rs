@@ -264,7 +264,7 @@ impl World {
             Some((range, to)) => {
                 let kept = (range.from..=to).filter(|seq| seq % LOST_EVERY != 0);
                 let entries = kept.map(|seq| (seq, Frames::one(entry(range.conversation, seq))));
-                let taken = catch_up.push_entries(range.conversation, to, entries.collect(), told, push);
+                let taken = catch_up.push_entries(Range { to, ..range }, entries.collect(), told, push);
                 told.pass(
                     range.conversation,
                     catch_up.next(range.conversation).unwrap_or(to + 1) - 1,
