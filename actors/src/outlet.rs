@@ -39,6 +39,10 @@ pub trait Outlet: Send + Sync + 'static {
     fn gateway(&self) -> Option<&NodeId> {
         None
     }
+    /// Whether the connection is gone for good, or attached anew through another outlet: a session takes it no more.
+    fn is_closed(&self) -> bool {
+        false
+    }
     /// The session goes to another node: the socket is to be attached there. Only one that another node holds has to hear
     /// of it.
     fn release(&self) {}

@@ -39,6 +39,9 @@ pub async fn attach(core: &Arc<Hub>, arrival: &Arrival, outlet: Arc<dyn Outlet>,
         if cell.is_gone() || !core.shard(arrival.user.as_bytes()).life.is_open() {
             return Err(Problem::unavailable("the session is moving to another node"));
         }
+        if outlet.is_closed() {
+            return Err(Problem::unavailable("the socket is attached otherwise by now"));
+        }
         let first = state.attached.is_empty();
         if greet {
             outlet.push(&hello, Urgency::Answer);

@@ -92,6 +92,10 @@ impl Outlet for FarOutlet {
         Some(&self.gateway)
     }
 
+    fn is_closed(&self) -> bool {
+        self.window.lock().is_closed()
+    }
+
     fn release(&self) {
         if self.window.lock().close() {
             self.post.mail(Parcel::Released(self.plug));
@@ -212,7 +216,7 @@ impl Hub {
         let link = self.take_socket(end, &attach).await;
         let link = match link {
             Ok(link) => link,
-            Err(_) if !shard.life.is_open() => return Err(Refusal::NotOwner),
+            Err(_) if !shard.life.is_open() || end.outlet.is_closed() => return Err(Refusal::NotOwner),
             Err(refusal) => return Err(refusal),
         };
         let device = link.device;

@@ -95,7 +95,9 @@ impl Hub {
         let link = Link::new(Arc::clone(self), Arc::clone(&cell), device, &outlet);
         let (first, behind) = {
             let mut state = cell.state();
-            if cell.is_gone() || !self.shard(arrival.user.as_bytes()).life.is_open() {
+            let is_served = self.shard(arrival.user.as_bytes()).life.is_open() && !cell.is_gone();
+            // Of two attempts of one socket the earlier may have waited longer: it must not take the place of the later.
+            if !is_served || outlet.is_closed() {
                 return Err(Refusal::NotOwner);
             }
             let first = state.attached.is_empty();

@@ -56,6 +56,10 @@ impl Window {
         self.used <= STEP && std::mem::take(&mut self.refused)
     }
 
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Nothing is taken any more; false when it was so before.
     pub fn close(&mut self) -> bool {
         !std::mem::replace(&mut self.closed, true)
