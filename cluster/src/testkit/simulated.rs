@@ -129,9 +129,6 @@ impl Network {
         let _telling = self.0.telling.lock();
         let mut state = self.0.state.lock();
         let around = state.around(node);
-        let Some(gone) = state.nodes.remove(node) else {
-            return;
-        };
         for (other, _) in &around {
             state.renew(&pair(node, other));
         }
@@ -140,8 +137,12 @@ impl Network {
             .iter()
             .map(|(other, _)| state.lost.contains(&pair(node, other)))
             .collect();
+        // Also of a node that is not there: what was cut before it came must not outlive it.
         state.lost.retain(|two| !named(two));
         state.silent.retain(|two, _| !named(two));
+        let Some(gone) = state.nodes.remove(node) else {
+            return;
+        };
         drop(state);
         for ((other, observer), knew) in around.into_iter().zip(knew) {
             if let Some(observer) = observer.filter(|_| !knew) {

@@ -59,3 +59,18 @@ fn a_short_cut_delays_and_a_long_one_loses() {
     assert_eq!(arrivals.recv_timeout(long).unwrap().1, "next");
     assert!(cluster.network.is_whole());
 }
+
+#[test]
+fn a_cut_does_not_outlive_the_absence_of_one_of_its_two() {
+    let cluster = Cluster::new();
+    let a = cluster.join("a");
+    cluster
+        .network
+        .cut(&"a".into(), &"b".into(), Duration::from_millis(100));
+    let b = cluster.join("b");
+    let arrivals = listen(&*b);
+    a.send(&"b".into(), 0, Bytes::from_static(b"heard")).unwrap();
+    let arrival = arrivals.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(arrival.1, "heard");
+    assert!(cluster.network.is_whole());
+}
