@@ -7,7 +7,7 @@ use anyhow::Context;
 use rookery_actors::id::{ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::http::{Error, Http};
+use crate::http::{Error, Http, address};
 use crate::plan::{ClientPlan, ConversationPlan, Pace};
 use crate::sys::now_ns;
 
@@ -23,6 +23,8 @@ pub struct Person {
     pub refresh: String,
     /// When half of the token's life is over.
     pub renew_ns: u64,
+    /// Which door leads to its session without a detour, as a number; any serves.
+    pub door: Option<u32>,
 }
 
 /// Everybody and everything, by number.
@@ -75,6 +77,7 @@ impl Cast {
                 number,
                 user: person.user,
                 token: person.token.clone(),
+                door: person.door.unwrap_or(number),
                 pace: Pace::Fast,
                 conversations,
             })
@@ -120,13 +123,16 @@ impl From<SignedIn> for Person {
             token: answer.access_token,
             refresh: answer.refresh_token,
             renew_ns: now_ns() + answer.expires_in * 500_000_000,
+            door: None,
         }
     }
 }
 
-/// Signs up `count` people, many at a time, through all doors; `told` hears how many there are so far.
+/// Signs up `count` people, many at a time, through all doors, with `homes` each asking for its own; `told` hears how many there
+/// are so far.
 pub fn sign_up(
     doors: &[SocketAddr],
+    homes: bool,
     run: u32,
     count: usize,
     told: &(dyn Fn(usize) + Sync),
@@ -149,7 +155,11 @@ pub fn sign_up(
                     password: PASSWORD,
                 };
                 let answer: SignedIn = http.post("/api/auth/signup", None, &body)?;
-                row.push((n, answer.into()));
+                let mut person = Person::from(answer);
+                if homes {
+                    person.door = home(&mut http, doors, &person)?;
+                }
+                row.push((n, person));
                 told(done.fetch_add(1, Ordering::Relaxed) + 1);
             }
         };
@@ -165,6 +175,21 @@ pub fn sign_up(
     Ok(people.into_iter().map(|(_, person)| person).collect())
 }
 
+/// The door that the cluster names for somebody's socket; none where it is not among these.
+fn home(http: &mut Http, doors: &[SocketAddr], person: &Person) -> Result<Option<u32>, Error> {
+    #[derive(Deserialize)]
+    struct Home {
+        url: String,
+    }
+    let home: Home = http.get("/api/connect", &person.token)?;
+    let named = address(&home.url).ok();
+    Ok(doors
+        .iter()
+        .zip(0..)
+        .find(|(door, _)| Some(**door) == named)
+        .map(|(_, n)| n))
+}
+
 /// Makes a group in one request.
 pub fn make_group(http: &mut Http, name: &str, owner: &Person, members: &[UserId]) -> Result<ConversationId, Error> {
     let body = serde_json::json!({"name": name, "members": members});
@@ -176,5 +201,8 @@ pub fn make_group(http: &mut Http, name: &str, owner: &Person, members: &[UserId
 pub fn renew(http: &mut Http, person: &Person) -> Result<Person, Error> {
     let body = serde_json::json!({"refresh_token": person.refresh});
     let answer: SignedIn = http.post("/api/auth/refresh", None, &body)?;
-    Ok(answer.into())
+    Ok(Person {
+        door: person.door,
+        ..answer.into()
+    })
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::plan::Size;
+use crate::plan::{Route, Size};
 use crate::schedule::Spacing;
 use crate::threshold::Threshold;
 
@@ -89,6 +89,9 @@ pub struct Common {
     /// Processors the load side may use
     #[arg(long, global = true, help_heading = "Load", value_name = "LIST")]
     pub load_cpu: Option<CpuList>,
+    /// By which node of a cluster a client comes in
+    #[arg(long, global = true, help_heading = "Load", value_enum, default_value_t)]
+    pub route: Route,
     /// Processes to spread the clients over; by default as few as the limit of open files allows
     #[arg(long, global = true, help_heading = "Load")]
     pub workers: Option<usize>,

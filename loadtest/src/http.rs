@@ -93,6 +93,11 @@ impl Http {
         read(&what, &self.request("POST", path, token, &body)?)
     }
 
+    /// `GET` of JSON.
+    pub fn get<T: DeserializeOwned>(&mut self, path: &str, token: &str) -> Result<T, Error> {
+        read(&format!("GET {path}"), &self.request("GET", path, Some(token), &[])?)
+    }
+
     /// Any request; an answer of any status is an answer.
     pub fn request(&mut self, method: &str, path: &str, token: Option<&str>, body: &[u8]) -> Result<Answer, Error> {
         let kept = self.socket.is_some();

@@ -35,9 +35,21 @@ pub struct ClientPlan {
     pub number: u32,
     pub user: UserId,
     pub token: String,
+    /// Where it comes in first; beyond the doors there are, they are counted round.
+    pub door: u32,
     pub pace: Pace,
     /// Numbers of the conversations it is a member of.
     pub conversations: Vec<u32>,
+}
+
+/// By which node of a cluster a client comes in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+pub enum Route {
+    /// By the one that `GET /api/connect` names: where its session is.
+    #[default]
+    Home,
+    /// By all of them in turn, as behind a balancer that knows nothing of sessions.
+    Spread,
 }
 
 /// How a client reads its socket.

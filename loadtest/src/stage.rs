@@ -11,7 +11,7 @@ use crate::cli::Common;
 use crate::cluster::{Cluster, Kind, Order, Services, node_name};
 use crate::console::Console;
 use crate::http::{Http, address};
-use crate::plan::{Acks, Plan, Size};
+use crate::plan::{Acks, Plan, Route, Size};
 use crate::sample::{Gauge, Gauges, Machine};
 use crate::schedule::Dice;
 use crate::server::Server;
@@ -188,7 +188,8 @@ impl Stage {
         let run = self.nonce.wrapping_add(self.parts);
         self.parts += 1;
         let console = &self.console;
-        let people = cast::sign_up(&self.doors, run, count, &|done| {
+        let homes = self.doors.len() > 1 && self.common.route == Route::Home;
+        let people = cast::sign_up(&self.doors, homes, run, count, &|done| {
             console.count("signing up", done, count)
         })?;
         self.console.end();

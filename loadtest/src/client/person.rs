@@ -84,7 +84,7 @@ impl Client {
             wanted: false,
             hello: false,
             intended: 0,
-            door: plan.number,
+            door: plan.door,
             next_door: None,
             socket: None,
             generation: 0,

@@ -31,6 +31,7 @@ fn fleet(doors: &[&Standin], conversation: ConversationId, acks: Acks) -> Fleet 
             number,
             user,
             token: user.to_string(),
+            door: number,
             pace: Pace::Fast,
             conversations: vec![0],
         }

@@ -78,6 +78,7 @@ fn plan(options: &Calibrate, listener: &TcpListener, conversation: ConversationI
         number,
         user: UserId::fresh(),
         token: "none".into(),
+        door: number,
         pace: Pace::Fast,
         conversations: vec![0],
     };
