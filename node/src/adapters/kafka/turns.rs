@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-/// Records that come this close together share turns. Further apart, hardly two would meet in one.
-const CLOSE: Duration = Duration::from_millis(1);
 /// How soon the answer to a lone record is looked for: about what a broker takes.
 const SOON: Duration = Duration::from_micros(500);
 /// How seldom a broker is looked at that does not answer.
@@ -39,7 +37,8 @@ impl Turns {
             self.gap = (self.gap * PAST + after.min(SELDOM) / records) / (PAST + 1);
             self.look = SOON;
         }
-        if records > 0 && self.gap < CLOSE && self.linger > self.look {
+        // Two or more are to meet in a turn, or it is not worth the wait.
+        if records > 0 && self.gap < self.linger / 2 && self.linger > self.look {
             self.linger
         } else {
             self.look
