@@ -85,7 +85,7 @@ impl S3Blobs {
             let put = self.client.put_object().bucket(&self.bucket).key(&key);
             match put.body(ByteStream::from_static(b"")).send().await {
                 Ok(_) => break,
-                Err(error) if errors::is_conflict(&error) && conflicts < MOST_CONFLICTS => {
+                Err(error) if errors::may_be_conflict(&error) && conflicts < MOST_CONFLICTS => {
                     tokio::time::sleep(CONFLICT_PAUSE).await;
                 }
                 Err(error) => return Err(errors::cannot_open(settings, &error)),

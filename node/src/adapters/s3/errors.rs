@@ -14,9 +14,10 @@ pub(super) fn is_missing<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     status(error) == Some(404) && ["NotFound", "NoSuchKey", "NoSuchUpload"].contains(&what)
 }
 
-/// Something else happens to the object, or beside it, at the same moment.
-pub(super) fn is_conflict<E>(error: &SdkError<E>) -> bool {
-    status(error) == Some(409)
+/// Something else happens to the object, or beside it, at the same moment; perhaps. A store on a file system, whose directory
+/// another node has just emptied, says that there is no such bucket.
+pub(super) fn may_be_conflict<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    status(error) == Some(409) || error.code() == Some("NoSuchBucket")
 }
 
 /// What a failed request means for the caller: the store is away, or refuses what will not get better by itself.
