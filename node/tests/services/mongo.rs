@@ -3,7 +3,9 @@
 //! The server is a compatible implementation, not MongoDB itself (`deploy/services/mongodb`): what it does not have, sessions
 //! and transactions among it, the stores do without; how fast it is says nothing of MongoDB.
 
+mod contention;
 mod faults;
+mod impostor;
 mod measure;
 mod opening;
 mod race;
@@ -30,6 +32,10 @@ fn settings(url: String, database: String) -> Settings {
     Settings {
         url,
         database,
+        // The server is shared, and the machine may have other work: only what never answers fails a test.
+        command_timeout_ms: 60_000,
+        selection_timeout_ms: 60_000,
+        connect_timeout_ms: 60_000,
         ..Settings::default()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rookery_actors::ports::chats::ChatStore;
-use rookery_node::adapters::mongo::{Mongo, MongoChats, Settings};
+use rookery_node::adapters::mongo::{Mongo, MongoChats};
 
 use super::race::{Story, everything, expected, project};
 use super::story::Dice;
@@ -13,10 +13,7 @@ use crate::support::{self, Service};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_loses_nothing_that_the_log_has() {
     let server = Service::start("mongodb").await;
-    let settings = Settings {
-        command_timeout_ms: 2_000,
-        ..super::settings(server.address(), support::fresh("killed"))
-    };
+    let settings = super::settings(server.address(), support::fresh("killed"));
     let store: Arc<dyn ChatStore> = Arc::new(MongoChats::new(Mongo::open(&settings).await.expect("it opens")));
     let mut dice = Dice::new(21);
     let story = Story::made_up(&mut dice, 3, 400);

@@ -2,7 +2,7 @@
 
 use rookery_node::adapters::mongo::{Mongo, Settings};
 
-use super::{open, settings, support};
+use super::{impostor, open, settings, support};
 
 async fn refused(settings: &Settings) -> String {
     match Mongo::open(settings).await {
@@ -27,6 +27,24 @@ async fn a_server_that_is_not_there_is_named() {
         "{said}"
     );
     assert!(!said.contains("hush") && !said.contains('\n'), "{said}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_too_old_is_told_from_one_that_refuses() {
+    let too_old = impostor::start(8);
+    let said = refused(&settings(format!("mongodb://{too_old}"), "rookery".into())).await;
+    assert!(
+        said.starts_with(&format!("the MongoDB server at {too_old} is too old: 4.4")),
+        "{said}"
+    );
+    let stranger = impostor::start(13);
+    let url = format!("mongodb://ada:hush@{stranger}");
+    let said = refused(&settings(url, "rookery".into())).await;
+    assert!(
+        said.starts_with(&format!("the MongoDB server at {stranger} refuses the credentials")),
+        "{said}"
+    );
+    assert!(!said.contains("hush"), "{said}");
 }
 
 #[tokio::test]
