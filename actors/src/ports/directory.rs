@@ -124,6 +124,7 @@ pub trait Directory: Send + Sync + 'static {
     /// once; refused, it says when to try again. An attempt that is refused is not counted.
     async fn admit(&self, what: Throttled, address: IpAddr, per_minute: u32, now: Timestamp) -> PortResult<Admission>;
 
-    /// Forgets what no longer matters: expired logins, old revocations.
+    /// Forgets what no longer matters: expired logins, old revocations. What is heard of such a one afterwards is forgotten by
+    /// the next purge.
     async fn purge(&self, now: Timestamp) -> PortResult<()>;
 }

@@ -1,5 +1,6 @@
 //! A Redis of the test's own: on a port of its own, in a directory of its own, ended by its pid.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -17,9 +18,15 @@ pub struct Redis {
     child: Option<Child>,
 }
 
-/// A port that was free a moment ago. Redis cannot choose one itself.
+/// A port that was free a moment ago, of those that no outgoing connection takes. Redis cannot choose one itself.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    loop {
+        let any = RandomState::new().build_hasher().finish() % 12_000;
+        let port = 20_000 + any as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Redis {

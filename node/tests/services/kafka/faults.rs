@@ -58,8 +58,9 @@ async fn a_broker_killed_and_started_again_loses_doubles_and_reorders_nothing() 
     eventually("all reports", || heard.count() as u64 >= count).await;
     let reports = heard.take(0).await;
     let tally = judge::judge(&log, SHARDS, count, &reports).await;
-    // Those under way when it died, and no others, wait for an answer that never comes.
-    assert!(tally.unknown < 1_000, "{tally:?}");
+    // Those under way when it died, and no others, wait for an answer that never comes: at the most what is appended in the
+    // time after which an append is answered for.
+    assert!(tally.unknown < 6_000, "{tally:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,17 +77,13 @@ async fn a_silent_broker_is_answered_for_in_time_and_settled_when_it_speaks_agai
     log.append(A, Bytes::from_static(b"in doubt"), 2);
     let report = heard.take(1).await.remove(0).1;
     assert!(matches!(report.outcome, Err(PortError::Unknown(_))), "{report:?}");
-    assert!(began.elapsed() < Duration::from_secs(5), "after {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "after {:?}", began.elapsed());
     for shard in [A, B] {
         let began = Instant::now();
         log.append(shard, Bytes::from_static(b"refused"), 3);
         let report = heard.take(1).await.remove(0).1;
         assert!(matches!(report.outcome, Err(PortError::Unavailable(_))), "{report:?}");
-        assert!(
-            began.elapsed() < Duration::from_millis(500),
-            "after {:?}",
-            began.elapsed()
-        );
+        assert!(began.elapsed() < Duration::from_secs(2), "after {:?}", began.elapsed());
     }
     broker.resume();
     // The record in doubt comes to stand, and is told like another writer's.
