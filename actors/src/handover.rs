@@ -239,7 +239,7 @@ impl Hub {
         self.follow();
         let mut pause = defaults::LOAD_RETRY;
         while let Err(error) = self.read_up(&shards).await {
-            tracing::error!(%error, "open shards; trying again");
+            error.log("open shards; trying again");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(defaults::CLOSE_WAIT);
         }

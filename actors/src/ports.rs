@@ -8,6 +8,8 @@ pub mod directory;
 pub mod files;
 pub mod log;
 
+use std::fmt;
+
 /// Why a port could not do what was asked. Says whether trying again makes sense; only the edges act on it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PortError {
@@ -20,6 +22,17 @@ pub enum PortError {
     /// The data or the service is broken in a way that trying again does not mend.
     #[error("{0}")]
     Broken(String),
+}
+
+impl PortError {
+    /// Logs what failed, where that is handled. That a service is away is for whoever operates it to know, and passes; an alarm is
+    /// only what does not.
+    pub fn log(&self, what: impl fmt::Display) {
+        match self {
+            Self::Unavailable(_) | Self::Unknown(_) => tracing::warn!(error = %self, "{what}"),
+            Self::Broken(_) => tracing::error!(error = %self, "{what}"),
+        }
+    }
 }
 
 impl From<PortError> for crate::protocol::Problem {

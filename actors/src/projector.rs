@@ -150,7 +150,7 @@ impl Projector {
 async fn store_surely(core: &Arc<Hub>, batch: Vec<Projection>) {
     let mut pause = Duration::from_millis(50);
     while let Err(error) = core.chats.project(batch.clone()).await {
-        tracing::error!(%error, "store projections; trying again");
+        error.log("store projections; trying again");
         core.metrics.project_failures.increment(1);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(5));
@@ -171,6 +171,6 @@ async fn commit(core: &Arc<Hub>, mut offsets: Vec<(u16, Offset)>) {
         return;
     }
     if let Err(error) = core.log.commit(positions).await {
-        tracing::error!(%error, "commit log positions; they are committed with the next ones");
+        error.log("commit log positions; they are committed with the next ones");
     }
 }

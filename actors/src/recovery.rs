@@ -61,7 +61,9 @@ impl Hub {
             match self.unstored_records(conversation).await {
                 Ok(records) => break records,
                 Err(error) => {
-                    tracing::error!(%conversation, %error, "read the log of a failed conversation; trying again");
+                    error.log(format_args!(
+                        "read the log of failed conversation {conversation}; trying again"
+                    ));
                     tokio::time::sleep(defaults::LOAD_RETRY).await;
                 }
             }

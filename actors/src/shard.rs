@@ -344,7 +344,7 @@ async fn fill(core: Arc<Hub>, shard: ShardId, life: u64) {
                 if shard.inner.lock().life != life {
                     return;
                 }
-                tracing::error!(shard = %shard.id, %error, "read the log back; trying again");
+                error.log(format_args!("read shard {} of the log back; trying again", shard.id));
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }

@@ -38,7 +38,7 @@ use rookery_actors::protocol::{ErrorCode, Problem};
 
 /// What a caller is told of a port that failed; what it was goes to the log, once.
 fn refused(error: PortError) -> Problem {
-    tracing::error!(%error, "the store of accounts failed");
+    error.log("the store of accounts failed");
     error.into()
 }
 

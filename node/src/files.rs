@@ -322,7 +322,7 @@ fn after(ttl: Duration) -> Timestamp {
 
 /// The cause stays here; the client learns what to do.
 fn logged(error: PortError) -> Problem {
-    tracing::error!(%error, "a service behind the files failed a request");
+    error.log("a service behind the files failed a request");
     error.into()
 }
 

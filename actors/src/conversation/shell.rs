@@ -83,7 +83,7 @@ impl Shell {
                     break;
                 }
                 Err(error) => {
-                    tracing::error!(conversation = %self.id, %error, "load a conversation; trying again");
+                    error.log(format_args!("load conversation {}; trying again", self.id));
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(5));
                 }

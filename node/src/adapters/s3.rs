@@ -139,7 +139,13 @@ impl Blobs for S3Blobs {
         }
         let source = format!("{}/{}", self.bucket, self.aside(key));
         let copy = self.client.copy_object().bucket(&self.bucket).key(self.key(key));
-        match copy.copy_source(source).send().await {
+        match copy
+            .copy_source(source)
+            .customize()
+            .config_override(client::long())
+            .send()
+            .await
+        {
             Ok(_) => self.delete_object(self.aside(key)).await?,
             // Nothing was put, or somebody else has just settled it.
             Err(error) if is_missing(&error) => {}

@@ -62,26 +62,34 @@ fn sentence(error: &Error) -> String {
     }
 }
 
-/// Why the store cannot be opened and what to do, in one sentence.
-pub fn at_start(error: &Error, place: &str) -> String {
+/// Why the store cannot be opened and what to do, in one sentence; a server that is away may be waited for.
+pub fn at_start(error: &Error, place: &str) -> PortError {
     let said = sentence(error);
     match error.kind.as_ref() {
         ErrorKind::Authentication { .. } => refused(place),
         _ if code(error).is_some_and(|code| UNAUTHORIZED.contains(&code)) => refused(place),
         // The driver's own sentence about a server it cannot work with hides in that of the selection.
         _ if said.contains("uthentication failed") || said.contains("AuthenticationFailed") => refused(place),
-        _ if said.contains("wire version") => {
-            format!("the MongoDB server at {place} is too old: 4.4 is the least this node works with ({said})")
+        _ if said.contains("wire version") => PortError::Broken(format!(
+            "the MongoDB server at {place} is too old: 4.4 is the least this node works with ({said})"
+        )),
+        ErrorKind::InvalidTlsConfig { .. } => PortError::Broken(format!(
+            "mongodb.tls_ca_file cannot be used for the MongoDB server at {place}: {said}"
+        )),
+        _ => {
+            let said = format!(
+                "cannot reach the MongoDB server at {place}; check [mongodb] and that the server runs ({said})"
+            );
+            match port_error(error, false) {
+                PortError::Broken(_) => PortError::Broken(said),
+                _ => PortError::Unavailable(said),
+            }
         }
-        ErrorKind::InvalidTlsConfig { .. } => {
-            format!("mongodb.tls_ca_file cannot be used for the MongoDB server at {place}: {said}")
-        }
-        _ => format!("cannot reach the MongoDB server at {place}; check [mongodb] and that the server runs ({said})"),
     }
 }
 
-fn refused(place: &str) -> String {
-    format!(
+fn refused(place: &str) -> PortError {
+    PortError::Broken(format!(
         "the MongoDB server at {place} refuses the credentials of mongodb.url, or they may not read and write the database"
-    )
+    ))
 }

@@ -57,13 +57,13 @@ pub async fn open(settings: &Settings) -> PortResult<Mongo> {
     let options = options(settings, &url).await?;
     let hosts: Vec<_> = options.hosts.iter().map(ToString::to_string).collect();
     let place = hosts.join(",");
-    let wrong = |error: &Error| PortError::Broken(failure::at_start(error, &place));
+    let wrong = |error: &Error| failure::at_start(error, &place);
     let client = Client::with_options(options).map_err(|error| wrong(&error))?;
     let database = client.database(&settings.database);
     let about = database.run_command(doc! { "isMaster": 1 });
     let Ok(about) = tokio::time::timeout(settings.command_timeout(), about.into_future()).await else {
         let said = format!("the MongoDB server at {place} does not answer within mongodb.command_timeout_ms");
-        return Err(PortError::Broken(said));
+        return Err(PortError::Unavailable(said));
     };
     let about = about.map_err(|error| wrong(&error))?;
     let mongo = Mongo(Arc::new(Inner {

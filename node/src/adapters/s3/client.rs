@@ -16,8 +16,11 @@ use rookery_actors::ports::{PortError, PortResult};
 use super::Settings;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Until a request is answered, not until its body is read. Copying 100 MB is the longest.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Until a request is answered, not until its body is read; and with its repetitions, as somebody waits for the outcome.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for what the store does with whole contents: copying 100 MB, putting parts together.
+const LONG_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a request is made before its failure is told.
 const ATTEMPTS: u32 = 3;
 
@@ -34,12 +37,23 @@ pub(super) fn signer(settings: &Settings) -> PortResult<Client> {
     Ok(Client::from_conf(config(settings, endpoint)?.build()))
 }
 
+/// What a request is made with that takes the store long.
+pub(super) fn long() -> Builder {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(LONG_ATTEMPT_TIMEOUT)
+        .operation_timeout(ATTEMPTS * LONG_ATTEMPT_TIMEOUT)
+        .build();
+    aws_sdk_s3::Config::builder().timeout_config(timeouts)
+}
+
 fn config(settings: &Settings, endpoint: &str) -> PortResult<Builder> {
     let secret = settings.read_secret_key().map_err(PortError::Broken)?;
     let token = Some(settings.session_token.clone()).filter(|token| !token.is_empty());
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
         .build();
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())

@@ -9,6 +9,7 @@ use rookery_actors::ports::blobs::{Assembled, Part, UploadId};
 use rookery_actors::ports::{PortError, PortResult};
 
 use super::S3Blobs;
+use super::client;
 use super::errors::{failed, is_missing};
 
 pub(super) fn part_number(number: u32) -> PortResult<i32> {
@@ -38,7 +39,7 @@ impl S3Blobs {
         let whole = CompletedMultipartUpload::builder().set_parts(Some(named)).build();
         let complete = self.client.complete_multipart_upload().bucket(&self.bucket);
         let complete = complete.key(self.key(key)).upload_id(&upload.0).multipart_upload(whole);
-        match complete.send().await {
+        match complete.customize().config_override(client::long()).send().await {
             Ok(_) => Ok(Assembled::Done),
             Err(error) if is_missing(&error) => Ok(Assembled::NoUpload),
             // The store does not say which.
