@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+mod scenarios;
+
+pub use scenarios::{Calibrate, Chaos, Cold, Connect, Crash, Direct, Fanout, Idle, Mixed, Rate, Resume, Storm, Table};
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::plan::{Route, Size};
@@ -23,6 +27,9 @@ Examples:
 
   # a cluster of three nodes over Kafka, MongoDB, Redis and S3 of its own, pairs across its nodes
   rookery-load direct --nodes 3 --rate 500
+
+  # five minutes of faults for each of four seeds, over three nodes
+  rookery-load chaos --minutes 5 --seed 1 --seeds 4 --html chaos.html
 
   # kill -9 twenty times under load; exit status 2 if anything was lost, doubled, reordered or made up
   rookery-load crash --rounds 20
@@ -65,13 +72,7 @@ pub struct Common {
     pub nodes: Option<usize>,
     /// The cluster's services: the directory where `deploy/services/up` left them, or a file of what it printed (or the same
     /// variables in the environment); or, to start them, the directory of that script [default: the repository's]
-    #[arg(
-        long,
-        global = true,
-        help_heading = "Server",
-        value_name = "PATH",
-        requires = "nodes"
-    )]
+    #[arg(long, global = true, help_heading = "Server", value_name = "PATH")]
     pub services: Option<PathBuf>,
     /// The server to start [default: the one beside this program, else target/release/rookery]
     #[arg(long, global = true, help_heading = "Server", value_name = "PATH")]
@@ -85,6 +86,9 @@ pub struct Common {
     /// Keep the started server's data and log
     #[arg(long, global = true, help_heading = "Server")]
     pub keep: bool,
+    /// The links between the nodes that are started can be cut.
+    #[arg(skip)]
+    pub cables: bool,
 
     /// Processors the load side may use
     #[arg(long, global = true, help_heading = "Load", value_name = "LIST")]
@@ -147,182 +151,11 @@ pub enum Scenario {
     Cold(Cold),
     /// How much one load engine takes in on this machine: what a delivery costs the load side
     Calibrate(Calibrate),
+    /// A cluster under load while nodes and services are killed, paused, cut off, drained and added; --nodes 3 unless said
+    /// otherwise
+    Chaos(Chaos),
     /// The whole table of goals, with what was measured; server and load on a processor each unless told otherwise
     Table(Table),
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct Idle {
-    /// Connections, one user each
-    #[arg(long, default_value_t = 15_000)]
-    pub clients: usize,
-    /// Members of each group
-    #[arg(long, default_value_t = 100)]
-    pub group: usize,
-    /// Connects a second
-    #[arg(long, default_value_t = 2_000.0)]
-    pub rate: f64,
-    /// How long they idle while it is measured: two heartbeats or more
-    #[arg(long, default_value_t = 60.0)]
-    pub seconds: f64,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct Connect {
-    /// Connections, one user each
-    #[arg(long, default_value_t = 4_000)]
-    pub clients: usize,
-    /// Members of each group
-    #[arg(long, default_value_t = 100)]
-    pub group: usize,
-    /// Connects a second of those that come one by one
-    #[arg(long, default_value_t = 1_000.0)]
-    pub rate: f64,
-    /// Connects at once of those that come in waves
-    #[arg(long, default_value_t = 200)]
-    pub wave: usize,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct Storm {
-    /// Connections, one user each
-    #[arg(long, default_value_t = 5_000)]
-    pub clients: usize,
-    /// Members of each group
-    #[arg(long, default_value_t = 100)]
-    pub group: usize,
-    /// Share of the connections dropped each time
-    #[arg(long, default_value_t = 0.5)]
-    pub share: f64,
-    /// Reconnects a second; the default is as fast as the machine can
-    #[arg(long, default_value_t = 20_000.0)]
-    pub rate: f64,
-    #[arg(long, default_value_t = 3)]
-    pub rounds: u32,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct Rate {
-    /// Messages a second, all together; the first rate tried of a search
-    #[arg(long, default_value_t = 2_000.0)]
-    pub rate: f64,
-    /// Measured seconds of each rate
-    #[arg(long, default_value_t = 10.0)]
-    pub seconds: f64,
-    /// Seconds before that count for nothing
-    #[arg(long, default_value_t = 2.0)]
-    pub warm_up: f64,
-    /// Find the highest rate with nothing lost and p99 below the limit
-    #[arg(long)]
-    pub search: bool,
-    /// The limit of a search, in ms
-    #[arg(long, default_value_t = 250.0)]
-    pub limit_ms: f64,
-    /// No new rate is tried after so many seconds
-    #[arg(long, default_value_t = 120.0)]
-    pub search_seconds: f64,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct Direct {
-    /// Pairs of users; both sides send
-    #[arg(long, default_value_t = 1_000)]
-    pub pairs: usize,
-    /// Every message is acked and read, and receipts must arrive
-    #[arg(long)]
-    pub receipts: bool,
-    #[command(flatten)]
-    pub rate: Rate,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct Fanout {
-    #[arg(long, default_value_t = 1_000)]
-    pub members: usize,
-    #[arg(long, default_value_t = 1)]
-    pub groups: usize,
-    #[command(flatten)]
-    pub rate: Rate,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct Resume {
-    #[arg(long, default_value_t = 2_000)]
-    pub devices: usize,
-    /// Messages each device misses
-    #[arg(long, default_value_t = 5)]
-    pub missed: usize,
-    /// Devices that come back at once
-    #[arg(long, default_value_t = 200)]
-    pub wave: usize,
-    /// Members of each group; 0 for a direct conversation each
-    #[arg(long, default_value_t = 100)]
-    pub group: usize,
-    #[arg(long, default_value_t = 3)]
-    pub rounds: u32,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct Mixed {
-    #[arg(long, default_value_t = 2_000)]
-    pub users: usize,
-    /// Messages a second on the day's average; twice as many at noon
-    #[arg(long, default_value_t = 200.0)]
-    pub rate: f64,
-    /// How long the day is
-    #[arg(long, default_value_t = 60.0)]
-    pub seconds: f64,
-    /// Share of users who read slower than they are written to
-    #[arg(long, default_value_t = 0.03)]
-    pub slow: f64,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct Crash {
-    #[arg(long, default_value_t = 20)]
-    pub rounds: u32,
-    #[arg(long, default_value_t = 200)]
-    pub users: usize,
-    /// Messages a second while it is up, and while it is down
-    #[arg(long, default_value_t = 3_000.0)]
-    pub rate: f64,
-    /// The longest time between a start and the next kill, in seconds; the seed decides
-    #[arg(long, default_value_t = 2.0)]
-    pub longest: f64,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct Cold {
-    #[arg(long, default_value_t = 100_000)]
-    pub users: usize,
-    #[arg(long, default_value_t = 1_000_000)]
-    pub messages: u64,
-    /// Messages a second while they are stored
-    #[arg(long, default_value_t = 20_000.0)]
-    pub rate: f64,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct Calibrate {
-    /// Connections fed at once
-    #[arg(long, default_value_t = 1_000)]
-    pub connections: u32,
-    /// Messages that share a write
-    #[arg(long, default_value_t = 20)]
-    pub batch: u64,
-    /// Messages each connection is fed
-    #[arg(long, default_value_t = 6_000)]
-    pub messages: u64,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct Table {
-    /// A tenth of everything: to see that it works, not what it holds
-    #[arg(long)]
-    pub quick: bool,
-    /// Only scenarios whose line contains this
-    #[arg(long)]
-    pub only: Option<String>,
 }
 
 impl Common {

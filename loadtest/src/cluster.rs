@@ -3,8 +3,10 @@
 //! Each cluster has a topic, a database, a prefix of keys and a place in the bucket of its own, so that one after the other
 //! may use the same services.
 
+mod cables;
 mod services;
 
+pub use cables::Cables;
 pub use services::{Kind, Services};
 
 use std::net::{SocketAddr, TcpListener};
@@ -22,6 +24,9 @@ use crate::sys::now_ns;
 
 /// How long the nodes may take to agree on who is there.
 const AGREE: Duration = Duration::from_secs(60);
+/// How often it is looked whether they do, and how long each may take to say what it sees.
+const LOOK: Duration = Duration::from_millis(20);
+const GLANCE: Duration = Duration::from_secs(2);
 /// The bucket of all clusters.
 const BUCKET: &str = "rookery";
 /// Ports of nodes: below those of outgoing connections, so that a node that is started again finds its own free.
@@ -38,6 +43,10 @@ pub struct Order {
 
 pub struct Cluster {
     pub nodes: Vec<Server>,
+    /// Nodes that joined for a while and left.
+    retired: Vec<Server>,
+    /// The links between the nodes, where they were to be cut.
+    pub cables: Option<Cables>,
     /// What all nodes share, where they are nodes of a cluster.
     shared: Option<Shared>,
 }
@@ -64,18 +73,22 @@ impl Cluster {
         })?;
         Ok(Self {
             nodes: vec![server],
+            retired: Vec::new(),
+            cables: None,
             shared: None,
         })
     }
 
-    /// So many nodes over these services.
-    pub fn start(order: Order, nodes: usize, services: &Services) -> anyhow::Result<Self> {
+    /// So many nodes over these services; with `cables`, their links can be cut.
+    pub fn start(order: Order, nodes: usize, services: &Services, cables: bool) -> anyhow::Result<Self> {
         let keys = tempfile::Builder::new().prefix("rookery-load-keys-").tempdir()?;
         let mut dice = Dice::fork(now_ns(), u64::from(std::process::id()));
         let name = format!("load-{:08x}", dice.throw() as u32);
-        services.make_bucket(BUCKET)?;
+        services.make_bucket(BUCKET, &name)?;
         let mut cluster = Self {
             nodes: Vec::new(),
+            retired: Vec::new(),
+            cables: cables.then(Cables::default),
             shared: Some(Shared {
                 settings: settings(services, &name, &keys.path().to_string_lossy()),
                 order,
@@ -84,20 +97,32 @@ impl Cluster {
             }),
         };
         for _ in 0..nodes {
-            cluster.grow()?;
+            cluster.begin_node()?;
         }
-        cluster.agree()?;
+        let end = Instant::now() + AGREE;
+        while !cluster.is_whole()? {
+            if Instant::now() > end {
+                cluster.keep();
+                bail!("the nodes were not ready, and did not agree who is there, within {AGREE:?}");
+            }
+            std::thread::sleep(LOOK);
+        }
         Ok(cluster)
     }
 
-    /// Starts one more node, and waits until it is ready.
-    pub fn grow(&mut self) -> anyhow::Result<()> {
+    /// Starts one more node, and waits for nothing.
+    pub fn begin_node(&mut self) -> anyhow::Result<()> {
         let shared = self.shared.as_mut().context("a server that stands alone cannot grow")?;
         let name = node_name(self.nodes.len());
-        let recipe = shared.recipe(&name)?;
-        let node = Server::start(recipe).with_context(|| format!("starting {name}"))?;
+        let recipe = shared.recipe(&name, self.cables.as_mut())?;
+        let node = Server::begin(recipe).with_context(|| format!("starting {name}"))?;
         self.nodes.push(node);
         Ok(())
+    }
+
+    /// Takes the last node, which has ended, off the list.
+    pub fn retire_last(&mut self) {
+        self.retired.extend(self.nodes.pop());
     }
 
     /// The server, where it is one alone.
@@ -120,30 +145,29 @@ impl Cluster {
         for node in &mut self.nodes {
             node.start_again()?;
         }
-        self.agree()
-    }
-
-    /// Waits until every node sees all of them up, and each with its share.
-    pub fn agree(&self) -> anyhow::Result<()> {
-        if self.shared.is_none() {
-            return Ok(());
-        }
         let end = Instant::now() + AGREE;
-        for node in &self.nodes {
-            while !self.is_whole(node) {
-                if Instant::now() > end {
-                    bail!("the nodes did not agree within {AGREE:?} who is there");
-                }
-                std::thread::sleep(Duration::from_millis(20));
+        while !self.is_whole()? {
+            if Instant::now() > end {
+                bail!("the nodes did not agree within {AGREE:?} who is there");
             }
+            std::thread::sleep(LOOK);
         }
         Ok(())
     }
 
-    /// A node sees all others up.
-    fn is_whole(&self, node: &Server) -> bool {
-        let Some(seen) = seen_by(node) else { return false };
-        seen.len() == self.nodes.len() && seen.iter().all(|node| node.state == "up" && node.shards > 0)
+    /// Every node is ready and sees all of them up, each with its share. An error once one has ended.
+    pub fn is_whole(&mut self) -> anyhow::Result<bool> {
+        for node in &mut self.nodes {
+            if !node.is_ready()? {
+                return Ok(false);
+            }
+        }
+        let count = self.nodes.len();
+        let whole = |seen: Vec<Seen>| {
+            let up = |node: &Seen| node.state == "up" && node.shards > 0;
+            seen.len() == count && seen.iter().all(up)
+        };
+        Ok(self.shared.is_none() || self.nodes.iter().all(|node| seen_by(node).is_some_and(whole)))
     }
 
     /// What was set differently from a server as shipped; of a cluster, the first node's.
@@ -153,19 +177,25 @@ impl Cluster {
 
     /// Leaves data and logs behind, and says where.
     pub fn keep(&mut self) -> Vec<PathBuf> {
-        self.nodes.iter_mut().filter_map(Server::keep).collect()
+        let nodes = self.nodes.iter_mut().chain(&mut self.retired);
+        nodes.filter_map(Server::keep).collect()
     }
 }
 
 impl Shared {
-    fn recipe(&mut self, name: &str) -> anyhow::Result<Recipe> {
+    fn recipe(&mut self, name: &str, cables: Option<&mut Cables>) -> anyhow::Result<Recipe> {
         let (listen, admin, peers) = (
             free_port(&mut self.dice)?,
             free_port(&mut self.dice)?,
             free_port(&mut self.dice)?,
         );
+        let reached = cables.map_or(Ok(peers), |cables| cables.before(peers));
         let own = [
             ("ROOKERY_NODE", name.to_owned()),
+            (
+                "ROOKERY_CLUSTER__ADVERTISE",
+                reached.context("starting a relay")?.to_string(),
+            ),
             ("ROOKERY_CLUSTER__LISTEN", peers.to_string()),
             ("ROOKERY_CLUSTER__PUBLIC_URL", format!("http://{listen}")),
         ];
@@ -200,9 +230,8 @@ struct Page {
 
 fn seen_by(node: &Server) -> Option<Vec<Seen>> {
     let token = node.admin_token().ok()?;
-    let answer = Http::new(node.admin)
-        .request("GET", "/admin/nodes", Some(&token), b"")
-        .ok()?;
+    let mut http = Http::new(node.admin).patient(GLANCE);
+    let answer = http.request("GET", "/admin/nodes", Some(&token), b"").ok()?;
     let page: Page = serde_json::from_slice(&answer.body).ok()?;
     Some(page.items)
 }

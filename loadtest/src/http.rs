@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// How long one answer may take.
+/// How long one answer may take, unless said otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The head of an answer: its status, its fields, and how many bytes it took.
@@ -59,6 +59,7 @@ pub enum Error {
 pub struct Http {
     doors: Vec<SocketAddr>,
     at: usize,
+    patience: Duration,
     socket: Option<TcpStream>,
     buffer: Vec<u8>,
 }
@@ -73,9 +74,15 @@ impl Http {
         Self {
             doors: doors.to_vec(),
             at: first % doors.len().max(1),
+            patience: PATIENCE,
             socket: None,
             buffer: Vec::new(),
         }
+    }
+
+    /// The same, with another patience for each answer.
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// `POST` of JSON, read as JSON.
@@ -119,13 +126,13 @@ impl Http {
 
     /// A connection through the present door, or the first of the others that opens.
     fn connect(&mut self) -> io::Result<TcpStream> {
-        let mut answer = connect(self.door());
+        let mut answer = connect(self.door(), self.patience);
         for _ in 1..self.doors.len() {
             if answer.is_ok() {
                 break;
             }
             self.at = (self.at + 1) % self.doors.len();
-            answer = connect(self.door());
+            answer = connect(self.door(), self.patience);
         }
         answer
     }
@@ -169,11 +176,11 @@ pub fn address(url: &str) -> anyhow::Result<SocketAddr> {
     found.next().with_context(|| format!("{authority} has no address"))
 }
 
-fn connect(to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = TcpStream::connect_timeout(&to, PATIENCE)?;
+fn connect(to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect_timeout(&to, patience)?;
     socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(patience))?;
+    socket.set_write_timeout(Some(patience))?;
     Ok(socket)
 }
 

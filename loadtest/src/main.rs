@@ -7,6 +7,7 @@
 
 mod audit;
 mod cast;
+mod chaos;
 mod cli;
 mod client;
 mod cluster;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Passed) => ExitCode::SUCCESS,
         Ok(Outcome::ThresholdExceeded) => ExitCode::from(EXCEEDED),
         Ok(Outcome::AuditFailed) => ExitCode::from(VIOLATED),
+        Ok(Outcome::Failed) => ExitCode::from(FAILED),
         Err(error) => {
             eprintln!("rookery-load: {error:#}");
             ExitCode::from(FAILED)
@@ -81,12 +83,15 @@ fn main() -> ExitCode {
 fn run(mut cli: Cli) -> anyhow::Result<Outcome> {
     let began = (Timestamp::now(), Instant::now());
     sys::catch_interrupts();
-    if let Scenario::Table(_) = cli.scenario {
-        cli.common.pin_apart();
+    match &cli.scenario {
+        Scenario::Table(_) => cli.common.pin_apart(),
+        Scenario::Chaos(options) => scenario::prepare_chaos(&mut cli.common, options),
+        _ => {}
     }
     let mut stage = Stage::open(cli.common, !matches!(cli.scenario, Scenario::Calibrate(_)))?;
     let played = match &cli.scenario {
         Scenario::Table(options) => table::play_table(&mut stage, options),
+        Scenario::Chaos(options) => scenario::play_chaos(&mut stage, options),
         scenario => scenario::play(&mut stage, scenario).map(|section| (vec![section], Vec::new())),
     };
     stage.console.end();
@@ -100,7 +105,7 @@ fn run(mut cli: Cli) -> anyhow::Result<Outcome> {
     let report = reported(&stage, began, sections, rows);
     print!("{}", report::text(&report));
     write(&stage, &report)?;
-    if stage.common.keep || report.outcome == Outcome::AuditFailed {
+    if stage.common.keep || matches!(report.outcome, Outcome::AuditFailed | Outcome::Failed) {
         keep(&mut stage);
     }
     Ok(report.outcome)
@@ -122,6 +127,7 @@ fn reported(stage: &Stage, began: (Timestamp, Instant), sections: Vec<Section>, 
     let violated = sections.iter().any(|section| section.audit.violations > 0);
     let outcome = match () {
         () if violated => Outcome::AuditFailed,
+        () if sections.iter().any(|section| section.failed) => Outcome::Failed,
         () if thresholds.iter().any(|judged| judged.exceeded) => Outcome::ThresholdExceeded,
         () => Outcome::Passed,
     };

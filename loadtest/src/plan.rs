@@ -8,6 +8,7 @@ use rookery_actors::id::{ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Findings;
+use crate::chaos::Sent;
 use crate::measure::{Counts, Measures};
 use crate::schedule::{Shape, Spacing};
 
@@ -25,6 +26,10 @@ pub struct Plan {
     pub size: Size,
     /// Sends of one client that may be unanswered at once; the rest wait their turn, with their old stamps.
     pub unanswered: u32,
+    /// A client leaves a connection on which nothing answers it for so long; 0 waits for ever.
+    pub patience_ms: u64,
+    /// Every send is kept with its times.
+    pub journal: bool,
     pub clients: Vec<ClientPlan>,
     pub conversations: Vec<ConversationPlan>,
 }
@@ -223,6 +228,8 @@ pub struct Evidence {
     /// Which message each seq of each conversation was seen to be (0: not seen).
     pub ledgers: Vec<(u32, Vec<u64>)>,
     pub findings: Findings,
+    /// Every send, where the plan asks for them.
+    pub journal: Vec<Sent>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

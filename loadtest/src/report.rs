@@ -1,9 +1,11 @@
 //! What a run found, as data; and as text, JSON and a page.
 
+mod faults;
 mod html;
 mod plot;
 mod text;
 
+pub use faults::FaultRow;
 pub use html::html;
 pub use text::{number, text};
 
@@ -50,6 +52,8 @@ pub enum Outcome {
     Passed,
     ThresholdExceeded,
     AuditFailed,
+    /// A part could not be played to its end.
+    Failed,
 }
 
 /// One scenario's results.
@@ -62,11 +66,14 @@ pub struct Section {
     pub latencies: Vec<Latency>,
     pub steps: Vec<Step>,
     pub points: Vec<Point>,
+    pub faults: Vec<FaultRow>,
     pub counts: Counts,
     pub incidents: BTreeMap<String, u64>,
     pub audit: Verdict,
     pub notes: Vec<String>,
     pub interrupted: bool,
+    /// It could not be played to its end.
+    pub failed: bool,
 }
 
 /// One number, with its unit.

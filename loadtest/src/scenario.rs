@@ -1,6 +1,7 @@
 //! The scenarios: each a short script over a stage, a cast and a fleet.
 
 mod calibrate;
+mod chaos;
 mod cold;
 mod connect;
 mod crash;
@@ -12,6 +13,7 @@ mod resume;
 mod storm;
 
 pub use calibrate::calibrate;
+pub use chaos::{play_chaos, prepare_chaos};
 pub use cold::cold;
 pub use connect::connect;
 pub use crash::crash;
@@ -49,7 +51,7 @@ pub fn play(stage: &mut Stage, scenario: &Scenario) -> anyhow::Result<Section> {
         Scenario::Crash(options) => crash(stage, options),
         Scenario::Cold(options) => cold(stage, options),
         Scenario::Calibrate(options) => calibrate(options),
-        Scenario::Table(_) => anyhow::bail!("the table is many scenarios"),
+        Scenario::Chaos(_) | Scenario::Table(_) => anyhow::bail!("it is many scenarios"),
     }
 }
 

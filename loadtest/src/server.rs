@@ -18,6 +18,9 @@ const START: Duration = Duration::from_secs(60);
 /// How long a polite stop may take.
 const STOP: Duration = Duration::from_secs(30);
 
+/// How long the answer to whether it is ready may take.
+const GLANCE: Duration = Duration::from_secs(2);
+
 /// Limits that would otherwise stop one machine from being many users; all else is as shipped.
 const RAISED: &[(&str, &str)] = &[
     ("ROOKERY_LIMITS__SIGNUPS_PER_MINUTE", "10000000"),
@@ -76,6 +79,41 @@ impl Server {
         }
     }
 
+    /// Starts one whose addresses are known beforehand, and waits for nothing.
+    pub fn begin(recipe: Recipe) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("rookery-load-").tempdir()?;
+        let (child, _) = spawn(&recipe, directory.path(), recipe.listen, recipe.admin)?;
+        Ok(Self {
+            child,
+            listen: recipe.listen,
+            admin: recipe.admin,
+            directory: Some(directory),
+            recipe,
+        })
+    }
+
+    /// Starts it again on the same directory and addresses, and waits for nothing.
+    pub fn begin_again(&mut self) -> anyhow::Result<()> {
+        let (child, _) = spawn(&self.recipe, self.directory()?, self.listen, self.admin)?;
+        self.child = child;
+        Ok(())
+    }
+
+    /// It serves clients; an error once it has ended in place of that.
+    pub fn is_ready(&mut self) -> anyhow::Result<bool> {
+        if self.is_gone() {
+            let log = self
+                .directory
+                .take()
+                .map(|directory| directory.keep().join("server.log"));
+            bail!(
+                "the server ended while it started; its log is {}",
+                log.unwrap_or_default().display()
+            );
+        }
+        Ok(is_ready(self.admin))
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -105,6 +143,11 @@ impl Server {
         Ok(())
     }
 
+    /// SIGTERM, and no waiting for what comes of it.
+    pub fn ask_to_stop(&self) -> anyhow::Result<()> {
+        Ok(signal(self.child.id(), libc::SIGTERM)?)
+    }
+
     /// SIGTERM, and the time it took to end.
     pub fn stop(&mut self) -> anyhow::Result<Duration> {
         let began = Instant::now();
@@ -121,21 +164,20 @@ impl Server {
     /// Starts it again on the same directory and addresses; the time until it is ready.
     pub fn start_again(&mut self) -> anyhow::Result<Duration> {
         let began = Instant::now();
-        let directory = self
-            .directory
-            .as_ref()
-            .context("the server's directory is gone")?
-            .path();
-        let (child, listen, admin) = launch(&self.recipe, directory, self.listen, self.admin)?;
+        let (child, listen, admin) = launch(&self.recipe, self.directory()?, self.listen, self.admin)?;
         (self.child, self.listen, self.admin) = (child, listen, admin);
         await_ready(self.admin)?;
         Ok(began.elapsed())
     }
 
+    fn directory(&self) -> anyhow::Result<&Path> {
+        let directory = self.directory.as_ref().context("the server's directory is gone")?;
+        Ok(directory.path())
+    }
+
     /// What it lets operators in with.
     pub fn admin_token(&self) -> anyhow::Result<String> {
-        let directory = self.directory.as_ref().context("the server's directory is gone")?;
-        let file = directory.path().join("data/admin-token");
+        let file = self.directory()?.join("data/admin-token");
         let token = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         Ok(token.trim().to_owned())
     }
@@ -167,13 +209,31 @@ fn launch(
     listen: SocketAddr,
     admin: SocketAddr,
 ) -> anyhow::Result<(Child, SocketAddr, SocketAddr)> {
+    let (mut child, lines) = spawn(recipe, directory, listen, admin)?;
+    match addresses(&lines) {
+        Ok((listen, admin)) => Ok((child, listen, admin)),
+        Err(error) => {
+            drop(signal(child.id(), libc::SIGKILL));
+            drop(child.wait());
+            Err(error)
+        }
+    }
+}
+
+/// Starts the process; what it prints goes to its log and to who listens.
+fn spawn(
+    recipe: &Recipe,
+    directory: &Path,
+    listen: SocketAddr,
+    admin: SocketAddr,
+) -> anyhow::Result<(Child, Receiver<String>)> {
     let log = File::options()
         .create(true)
         .append(true)
         .open(directory.join("server.log"))?;
     let mut command = Command::new(&recipe.binary);
-    // What tells this harness of services is no setting of the server's.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ROOKERY_TEST_")) {
+    // No variable of this shell's is meant for the server: what it is told, it is told by `--server-env`.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ROOKERY_")) {
         command.env_remove(name);
     }
     command
@@ -199,14 +259,7 @@ fn launch(
             drop(sender.send(line));
         }
     })?;
-    match addresses(&lines) {
-        Ok((listen, admin)) => Ok((child, listen, admin)),
-        Err(error) => {
-            drop(signal(child.id(), libc::SIGKILL));
-            drop(child.wait());
-            Err(error)
-        }
-    }
+    Ok((child, lines))
 }
 
 /// Reads `listening on http://...` and `admin on http://...`.
@@ -231,14 +284,18 @@ fn addresses(lines: &Receiver<String>) -> anyhow::Result<(SocketAddr, SocketAddr
 
 fn await_ready(admin: SocketAddr) -> anyhow::Result<()> {
     let end = Instant::now() + START;
-    let mut http = Http::new(admin);
-    loop {
-        match http.request("GET", "/readyz", None, b"") {
-            Ok(answer) if answer.status == 200 => return Ok(()),
-            _ if Instant::now() > end => bail!("the server was not ready within {START:?}"),
-            _ => std::thread::sleep(Duration::from_millis(5)),
+    while !is_ready(admin) {
+        if Instant::now() > end {
+            bail!("the server was not ready within {START:?}");
         }
+        std::thread::sleep(Duration::from_millis(5));
     }
+    Ok(())
+}
+
+fn is_ready(admin: SocketAddr) -> bool {
+    let answer = Http::new(admin).patient(GLANCE).request("GET", "/readyz", None, b"");
+    answer.is_ok_and(|answer| answer.status == 200)
 }
 
 #[cfg(test)]

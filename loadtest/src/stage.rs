@@ -45,6 +45,10 @@ pub struct Manner {
     pub size: Size,
     /// How many of its sends one client leaves unanswered at most.
     pub unanswered: u32,
+    /// After so long without an answer a client takes another node; 0 waits for ever.
+    pub patience_ms: u64,
+    /// Every send is kept with its times.
+    pub journal: bool,
 }
 
 impl Stage {
@@ -97,6 +101,10 @@ impl Stage {
             true => by_metrics.collect(),
         };
         self.gauges = Gauges::of_nodes(gauges?);
+        if self.common.services.is_some() {
+            self.find_services()?;
+            self.follow_services();
+        }
         Ok(())
     }
 
@@ -127,11 +135,20 @@ impl Stage {
                 self.find_services()?;
                 self.console.say(&format!("starting {nodes} nodes"));
                 let services = self.services.as_ref().context("there are no services")?;
-                Cluster::start(order, nodes.max(1), services)?
+                Cluster::start(order, nodes.max(1), services, self.common.cables)?
             }
         });
         self.gauges = Gauges::default();
         self.follow()
+    }
+
+    /// The same, over fresh services where they are ours.
+    pub fn fresh_ground(&mut self) -> anyhow::Result<()> {
+        self.cluster = None;
+        if self.services.as_ref().is_some_and(Services::are_ours) {
+            self.services = None;
+        }
+        self.fresh_server()
     }
 
     /// The services of all clusters of this run: found or started once.
@@ -155,13 +172,18 @@ impl Stage {
             let followed = self.gauges.follow(&node_name(n), node.pid(), true);
             followed.context("reading the server's processor time")?;
         }
+        self.follow_services();
+        Ok(())
+    }
+
+    fn follow_services(&mut self) {
+        let Some(services) = &self.services else { return };
         for kind in Kind::ALL {
             // A service that has gone is somebody else's to complain about.
-            if let Some(pid) = self.services.as_ref().and_then(|services| services.pid(kind)) {
+            if let Some(pid) = services.pid(kind) {
                 drop(self.gauges.follow(kind.name(), pid, false));
             }
         }
-        Ok(())
     }
 
     /// The server, where it is one alone and ours to kill.
@@ -249,6 +271,8 @@ impl Stage {
             acks: manner.acks,
             size: manner.size,
             unanswered: manner.unanswered,
+            patience_ms: manner.patience_ms,
+            journal: manner.journal,
             conversations: cast.conversations.clone(),
             clients,
         };
@@ -273,6 +297,8 @@ impl Stage {
             acks,
             size: self.common.size.0,
             unanswered: 64,
+            patience_ms: 0,
+            journal: false,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use crate::audit::{Book, Entry, fetch};
 use crate::cast::Cast;
+use crate::chaos::Sent;
 use crate::fleet::Fleet;
 use crate::http::Http;
 use crate::measure::{Counts, Window};
@@ -25,6 +26,8 @@ const POINT_NS: u64 = 500_000_000;
 const LEAD_NS: u64 = 50_000_000;
 /// How long the end of a run may take to come to rest.
 const FINAL_PATIENCE_S: f64 = 60.0;
+/// How often it is looked whether something has come about.
+const LOOK_NS: u64 = 20_000_000;
 /// Histories read at once.
 const READERS: usize = 4;
 
@@ -331,8 +334,29 @@ impl<'a> Trial<'a> {
         self.stage.gauges.memory()
     }
 
+    /// Watches until that holds; false when patience has ended before.
+    pub fn watch_until(
+        &mut self,
+        patience_s: f64,
+        mut holds: impl FnMut(&mut Stage) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<bool> {
+        let end = now_ns() + (patience_s * 1e9) as u64;
+        while !holds(self.stage)? {
+            if now_ns() >= end {
+                return Ok(false);
+            }
+            self.watch_anyway(now_ns() + LOOK_NS)?;
+        }
+        Ok(true)
+    }
+
     /// Comes to rest, audits everything, and hands over the results.
-    pub fn finish(mut self) -> anyhow::Result<Section> {
+    pub fn finish(self) -> anyhow::Result<Section> {
+        self.close().map(|(section, _)| section)
+    }
+
+    /// The same, with the times of every send where the manner keeps them.
+    pub fn close(mut self) -> anyhow::Result<(Section, Vec<Sent>)> {
         let settled = self.settle(FINAL_PATIENCE_S)?;
         if !settled.is_calm() {
             self.section.notes.push(format!(
@@ -347,7 +371,11 @@ impl<'a> Trial<'a> {
                 .figure(&format!("rss_{name}"), mib, "MiB", "resident in the end");
         }
         self.stage.console.end();
-        let evidence = self.fleet.evidence()?;
+        let mut evidence = self.fleet.evidence()?;
+        let journal = evidence
+            .iter_mut()
+            .flat_map(|part| std::mem::take(&mut part.journal))
+            .collect();
         let mut incidents: BTreeMap<String, u64> = BTreeMap::new();
         for part in &evidence {
             self.section.counts.add(&part.total);
@@ -366,7 +394,7 @@ impl<'a> Trial<'a> {
         self.section.audit = book.close();
         self.section.incidents = incidents;
         self.section.interrupted = interrupted();
-        Ok(self.section)
+        Ok((self.section, journal))
     }
 
     /// Fetches histories, in an order the seed decides, until the budget of messages is used up.

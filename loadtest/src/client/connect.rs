@@ -107,6 +107,7 @@ impl Engine {
         }
         client.socket = Some(socket);
         client.stage = Stage::Connecting;
+        self.watch(place, now_ns());
     }
 
     /// The TCP connection is there, or has failed: ask for the upgrade.

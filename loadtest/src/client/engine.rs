@@ -12,6 +12,7 @@ use super::connect::Connecting;
 use super::person::Client;
 use super::send::Running;
 use crate::audit::{Cursor, Findings, Kind, Ledger, Violation, described};
+use crate::chaos::Sent;
 use crate::measure::Meter;
 use crate::plan::{
     Acks, ClientEvidence, Command, ConversationPlan, Event, Evidence, Plan, Progress, Settled, Size, Who,
@@ -61,6 +62,8 @@ pub(super) enum Later {
     Ack,
     /// To the door that a `goaway` named, or any other.
     Leave,
+    /// To another door, if nothing has answered on this connection.
+    GiveUp,
 }
 
 pub struct Engine {
@@ -71,6 +74,9 @@ pub struct Engine {
     pub(super) acks: Acks,
     pub(super) size: Size,
     pub(super) unanswered_limit: usize,
+    pub(super) patience_ns: u64,
+    /// Every send that was answered, where they are kept.
+    pub(super) journal: Option<Vec<Sent>>,
     pub(super) dice: Dice,
     pub(super) poller: Poller,
     pub(super) clients: Vec<Client>,
@@ -103,6 +109,8 @@ impl Engine {
             acks: Acks::Never,
             size: Size { min: 64, max: 64 },
             unanswered_limit: 64,
+            patience_ns: 0,
+            journal: None,
             dice: Dice::new(0),
             poller: Poller::new(BATCH)?,
             clients: Vec::new(),
@@ -184,6 +192,8 @@ impl Engine {
         self.acks = plan.acks;
         self.size = plan.size;
         self.unanswered_limit = plan.unanswered as usize;
+        self.patience_ns = plan.patience_ms * 1_000_000;
+        self.journal = plan.journal.then(Vec::new);
         self.dice = Dice::fork(plan.seed, 1);
         for plan in plan.conversations {
             let place = plan.number as usize;
@@ -251,6 +261,7 @@ impl Engine {
                 Later::SlowRead => self.read_slowly(place, now),
                 Later::Ack => self.ack(place),
                 Later::Leave => self.leave(place, at),
+                Later::GiveUp => self.give_up(place, now),
             }
         }
     }
@@ -351,12 +362,16 @@ impl Engine {
             let ledger = std::mem::take(&mut conversation.ledger);
             (conversation.plan.number, ledger.into_seen())
         };
+        let mut journal = self.journal.take().unwrap_or_default();
+        let open = self.clients.iter().flat_map(|client| &client.pending);
+        journal.extend(open.map(|pending| pending.sent(0)));
         Evidence {
             total: self.meter.total,
             incidents: self.meter.incidents.clone(),
             clients: self.clients.iter().map(client).collect(),
             ledgers: self.conversations.iter_mut().flatten().map(ledger).collect(),
             findings: self.findings.clone(),
+            journal,
         }
     }
 

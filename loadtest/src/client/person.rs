@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use rookery_actors::id::{DeviceId, UserId};
 
 use crate::audit::Cursor;
+use crate::chaos::Sent;
 use crate::plan::{ClientPlan, Pace, UNANSWERED};
 
 /// Where a client is between wanting a connection and having one.
@@ -27,10 +28,22 @@ pub struct Pending {
     pub n: u32,
     pub conversation: u32,
     pub intended: u64,
-    /// Written to the present connection.
+    /// Written to the present connection, and when.
     pub written: bool,
+    pub since: u64,
     /// Written to any connection: writing it again is a retry.
     pub tried: bool,
+}
+
+impl Pending {
+    /// As the journal keeps it.
+    pub fn sent(&self, answered_ns: u64) -> Sent {
+        Sent {
+            conversation: self.conversation,
+            intended_ns: self.intended,
+            answered_ns,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -57,6 +70,10 @@ pub struct Client {
     /// In the engine's list of those with something to write, or to ack.
     pub dirty: bool,
     pub ack_due: bool,
+    /// It is to be looked at whether its patience has ended.
+    pub watched: bool,
+    /// Connections given up since the last answer.
+    pub gave_up: u32,
     /// It came back to missed messages and does not have them all yet.
     pub catching_up: bool,
     pub hold_until: u64,
@@ -91,6 +108,8 @@ impl Client {
             blocked: false,
             dirty: false,
             ack_due: false,
+            watched: false,
+            gave_up: 0,
             catching_up: false,
             hold_until: 0,
             failures: 0,
@@ -127,6 +146,7 @@ impl Client {
             conversation,
             intended,
             written: false,
+            since: 0,
             tried: false,
         });
     }
@@ -144,6 +164,7 @@ impl Client {
         self.generation = self.generation.wrapping_add(1);
         self.hello = false;
         self.blocked = false;
+        self.watched = false;
         self.partial = Vec::new();
         self.out = Vec::new();
         self.pending.iter_mut().for_each(|pending| pending.written = false);

@@ -306,8 +306,12 @@ impl Engine {
         if let Some(detail) = broken {
             self.violation(Kind::Duplicated, place, number, seq.into(), key.0, detail);
         }
+        self.clients[place as usize].gave_up = 0;
         if let Some(pending) = self.clients[place as usize].settle(key.n()) {
             self.meter.record(Op::Sent, pending.intended, now);
+            if let Some(journal) = &mut self.journal {
+                journal.push(pending.sent(now));
+            }
         }
         self.misstep(place, number, seq, key.0, step);
         self.note(place, number, seq, key.0);

@@ -17,6 +17,9 @@ use crate::schedule::{Arrivals, Dice};
 /// An emptied write buffer larger than this is given back.
 const KEEP: usize = 512;
 
+/// How often a client's patience doubles.
+const MOST_DOUBLINGS: u32 = 3;
+
 /// An activity that goes on.
 pub(super) struct Running {
     what: What,
@@ -135,10 +138,42 @@ impl Engine {
             }
             self.meter.total.sends += 1;
             self.meter.total.retried += u64::from(pending.tried);
-            (pending.written, pending.tried) = (true, true);
+            (pending.written, pending.tried, pending.since) = (true, true, now);
             let pending = *pending;
             self.write_send(place, pending);
+            self.watch(place, now);
         }
+    }
+
+    /// How long a client waits: twice as long each time that it gave up in vain, so that impatience is no load of its own.
+    fn patience_ns(&self, place: u32) -> u64 {
+        self.patience_ns << self.clients[place as usize].gave_up.min(MOST_DOUBLINGS)
+    }
+
+    /// Looks at a client again when its patience ends.
+    pub(super) fn watch(&mut self, place: u32, since: u64) {
+        let until = since + self.patience_ns(place);
+        let client = &mut self.clients[place as usize];
+        if self.patience_ns > 0 && !client.watched {
+            client.watched = true;
+            self.at(until, Later::GiveUp, place);
+        }
+    }
+
+    /// The time has come to leave a connection that was not answered, or to look again later.
+    pub(super) fn give_up(&mut self, place: u32, now: u64) {
+        let patience = self.patience_ns(place);
+        let client = &mut self.clients[place as usize];
+        client.watched = false;
+        let written = client.pending.iter().filter(|pending| pending.written);
+        let why = match written.map(|pending| pending.since).min() {
+            _ if client.stage != Stage::Live => "not greeted in time",
+            Some(since) if since + patience <= now => "a send not answered in time",
+            Some(since) => return self.watch(place, since),
+            None => return,
+        };
+        client.gave_up += 1;
+        self.closed(place, why);
     }
 
     fn write_send(&mut self, place: u32, pending: Pending) {

@@ -26,6 +26,8 @@ pub enum Fault {
     HangUp,
     /// Everybody is told after their fifth message to go to another door.
     SendAway(SocketAddr),
+    /// Nobody is told anything after their fifth message, though it is taken and the connection stays.
+    FallSilent,
 }
 
 #[derive(Default)]
@@ -205,6 +207,9 @@ fn obey(state: &mut State, user: UserId, conversation: ConversationId, frame: Cl
             };
             let said = state.said.entry(user).or_default();
             *said += 1;
+            if fault == Fault::FallSilent && *said >= 5 {
+                state.sockets.remove(&user);
+            }
             if let Some(socket) = state.sockets.get_mut(&user) {
                 match fault {
                     Fault::HangUp if *said == 5 => return drop(socket.shutdown(std::net::Shutdown::Both)),

@@ -24,7 +24,7 @@ struct Played {
     stored: usize,
 }
 
-fn fleet(doors: &[&Standin], conversation: ConversationId, acks: Acks) -> Fleet {
+fn fleet(doors: &[&Standin], conversation: ConversationId, acks: Acks, patience_ms: u64) -> Fleet {
     let clients = (0..MEMBERS).map(|number| {
         let user = UserId::fresh();
         ClientPlan {
@@ -44,6 +44,8 @@ fn fleet(doors: &[&Standin], conversation: ConversationId, acks: Acks) -> Fleet 
         acks,
         size: Size { min: 20, max: 200 },
         unanswered: 8,
+        patience_ms,
+        journal: true,
         clients: clients.collect(),
         conversations: vec![ConversationPlan {
             number: 0,
@@ -86,11 +88,11 @@ fn send(fleet: &mut Fleet, count: u64) {
 fn play(fault: Fault, patience_s: u64) -> Played {
     let conversation = ConversationId::fresh();
     let standin = Standin::start(conversation, fault);
-    play_through(&[&standin], conversation, patience_s)
+    play_through(&[&standin], conversation, patience_s, 0)
 }
 
-fn play_through(doors: &[&Standin], conversation: ConversationId, patience_s: u64) -> Played {
-    let mut fleet = fleet(doors, conversation, Acks::Every { ms: 20 });
+fn play_through(doors: &[&Standin], conversation: ConversationId, patience_s: u64, patience_ms: u64) -> Played {
+    let mut fleet = fleet(doors, conversation, Acks::Every { ms: 20 }, patience_ms);
     fleet
         .all(&Command::Window {
             from_ns: now_ns(),
@@ -145,7 +147,7 @@ fn clients_begin_at_all_doors_and_take_another_when_they_lose_theirs() {
     let conversation = ConversationId::fresh();
     let first = Standin::start(conversation, Fault::HangUp);
     let second = first.beside(conversation, Fault::None);
-    let played = play_through(&[&first, &second], conversation, 20);
+    let played = play_through(&[&first, &second], conversation, 20, 0);
     assert_eq!(played.verdict.violations, 0, "{:#?}", played.verdict.evidence);
     assert_eq!((played.verdict.answered, played.stored), (100, 100));
     // Three of five begin at the first, and none comes back to it.
@@ -158,11 +160,29 @@ fn a_client_that_is_sent_away_goes_where_it_is_told_and_loses_nothing() {
     let told = Standin::start(conversation, Fault::None);
     let other = told.beside(conversation, Fault::None);
     let leaving = told.beside(conversation, Fault::SendAway(told.address));
-    let played = play_through(&[&leaving, &other], conversation, 20);
+    let played = play_through(&[&leaving, &other], conversation, 20, 0);
     assert_eq!(played.verdict.violations, 0, "{:#?}", played.verdict.evidence);
     assert_eq!((played.verdict.answered, played.stored), (100, 100));
     assert_eq!((leaving.accepted(), other.accepted(), told.accepted()), (3, 2, 3));
     assert_eq!(played.evidence[0].incidents.get("goaway"), Some(&3));
+}
+
+#[test]
+fn a_client_leaves_a_door_behind_which_nobody_answers() {
+    let conversation = ConversationId::fresh();
+    let silent = Standin::start(conversation, Fault::FallSilent);
+    let other = silent.beside(conversation, Fault::None);
+    let played = play_through(&[&silent, &other], conversation, 20, 300);
+    assert_eq!(played.verdict.violations, 0, "{:#?}", played.verdict.evidence);
+    assert_eq!((played.verdict.answered, played.stored), (100, 100));
+    assert_eq!(
+        played.evidence[0].incidents.get("a send not answered in time"),
+        Some(&3)
+    );
+    let journal = &played.evidence[0].journal;
+    let waited = |sent: &&crate::chaos::Sent| sent.answered_ns - sent.intended_ns > 300_000_000;
+    assert_eq!(journal.len(), 100);
+    assert!(journal.iter().filter(waited).count() >= 3);
 }
 
 #[test]
@@ -201,7 +221,7 @@ fn two_orders_are_found_while_they_happen() {
 fn a_cut_client_stays_away_and_catches_up_when_it_comes_back() {
     let conversation = ConversationId::fresh();
     let standin = Standin::start(conversation, Fault::None);
-    let mut fleet = fleet(&[&standin], conversation, Acks::Every { ms: 10 });
+    let mut fleet = fleet(&[&standin], conversation, Acks::Every { ms: 10 }, 0);
     fleet.connect(&Who::All, 1000.0, now_ns()).unwrap();
     assert!(settle(&mut fleet, 20).is_calm());
     fleet.cut(&Who::These(vec![4])).unwrap();

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
-use crate::sys::harden;
+use crate::sys::{harden, signal};
 
 /// What a service is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -43,6 +43,8 @@ pub struct Services {
     addresses: BTreeMap<Kind, String>,
     /// Where they keep their files and pids: none for services of somebody's that are only known by address.
     directory: Option<PathBuf>,
+    /// Where the scripts are, where they were found.
+    scripts: Option<PathBuf>,
     /// Ends what was started here.
     guardian: Option<Guardian>,
 }
@@ -59,10 +61,11 @@ impl Services {
             ),
             None => std::env::vars().collect(),
         };
+        let scripts = scripts.or_else(find_scripts);
         match Self::known(&known)? {
-            Some(services) => Ok(services),
+            Some(services) => Ok(Self { scripts, ..services }),
             None if told.is_some_and(|path| !path.join("up").is_file()) => bail!("no services are named there"),
-            None => Self::start(&scripts.or_else(find_scripts).context(
+            None => Self::start(&scripts.context(
                 "no deploy/services/up was found from here upward: name its directory, or running services, by --services",
             )?),
         }
@@ -84,6 +87,7 @@ impl Services {
         Ok(Some(Self {
             addresses,
             directory: variables.get(&variable("services")).map(PathBuf::from),
+            scripts: None,
             guardian: None,
         }))
     }
@@ -107,6 +111,7 @@ impl Services {
         let services = Self::known(&known)?;
         let services = services.context("deploy/services/up did not say where the services are")?;
         Ok(Self {
+            scripts: Some(scripts.to_path_buf()),
             guardian: Some(guardian),
             ..services
         })
@@ -122,12 +127,46 @@ impl Services {
         fs::read_to_string(file).ok()?.trim().parse().ok()
     }
 
-    /// Makes a bucket where the S3 server keeps its objects as files; where it doesn't, the bucket must be there.
-    pub fn make_bucket(&self, name: &str) -> anyhow::Result<()> {
+    /// They were started here, for this run alone.
+    pub fn are_ours(&self) -> bool {
+        self.guardian.is_some()
+    }
+
+    /// Whether a service can be ended and started again from here.
+    pub fn can_break(&self, kind: Kind) -> bool {
+        self.scripts.is_some() && self.pid(kind).is_some()
+    }
+
+    /// Sends a signal to the process of a service.
+    pub fn signal(&self, kind: Kind, what: i32) -> anyhow::Result<()> {
+        let pid = self
+            .pid(kind)
+            .with_context(|| format!("the process of {} is not known", kind.name()))?;
+        signal(pid, what).with_context(|| format!("signalling {}", kind.name()))
+    }
+
+    /// Starts a service that has ended on what it has stored: a script, which ends when the service answers.
+    pub fn begin_again(&self, kind: Kind) -> anyhow::Result<Child> {
+        let (Some(scripts), Some(directory)) = (&self.scripts, &self.directory) else {
+            bail!("{} was not started from here", kind.name());
+        };
+        let mut start = Command::new(scripts.join("start"));
+        start.arg(kind.name()).arg(directory.join(kind.name()));
+        start.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        harden(&mut start, None);
+        start.spawn().context("starting deploy/services/start")
+    }
+
+    /// Makes a bucket where the S3 server keeps its objects as files; where it doesn't, the bucket must be there. One object
+    /// stays under the prefix: such a server takes empty directories away, under another node's first object too.
+    pub fn make_bucket(&self, name: &str, prefix: &str) -> anyhow::Result<()> {
         let Some(objects) = self.directory.as_ref().map(|directory| directory.join("s3/objects")) else {
             return Ok(());
         };
-        fs::create_dir_all(objects.join(name)).with_context(|| format!("making a bucket in {}", objects.display()))
+        let place = objects.join(name).join(prefix);
+        fs::create_dir_all(&place)
+            .and_then(|()| fs::write(place.join("begun"), ""))
+            .with_context(|| format!("making a bucket in {}", objects.display()))
     }
 
     /// Leaves files and logs of services started here behind, and says where.
@@ -246,7 +285,7 @@ mod tests {
             (services.address(Kind::S3), services.pid(Kind::Kafka)),
             ("somewhere", Some(4711))
         );
-        services.make_bucket("rookery").unwrap();
-        assert!(directory.path().join("s3/objects/rookery").is_dir());
+        services.make_bucket("rookery", "a").unwrap();
+        assert!(directory.path().join("s3/objects/rookery/a").is_dir());
     }
 }

@@ -40,6 +40,7 @@ fn head(report: &Report, out: &mut String) {
         Outcome::Passed => ("good", "passed"),
         Outcome::ThresholdExceeded => ("bad", "a threshold was exceeded"),
         Outcome::AuditFailed => ("bad", "the audit found violations"),
+        Outcome::Failed => ("bad", "a part could not be played to its end"),
     };
     let machine = &report.machine;
     let server = &report.server;
@@ -141,6 +142,7 @@ fn write_section(section: &Section, out: &mut String) {
     figures(section, out);
     latencies(section, out);
     steps(section, out);
+    super::faults::html(&section.faults, out);
     out.push_str("<div class=\"plots\">");
     plots(section).iter().for_each(|plot| out.push_str(&plot.svg()));
     out.push_str("</div>");

@@ -21,6 +21,7 @@ pub fn text(report: &Report) -> String {
         Outcome::Passed => "passed",
         Outcome::ThresholdExceeded => "FAILED: a threshold was exceeded",
         Outcome::AuditFailed => "FAILED: the audit found violations",
+        Outcome::Failed => "FAILED: a part could not be played to its end",
     };
     _ = writeln!(out, "\n{outcome} ({:.1} s, seed {})", report.seconds, report.seed);
     out
@@ -86,6 +87,7 @@ fn write_section(section: &Section, out: &mut String) {
         );
     }
     steps(section, out);
+    super::faults::text(&section.faults, out);
     incidents(section, out);
     audit(section, out);
     for note in &section.notes {

@@ -90,6 +90,8 @@ fn plan(options: &Calibrate, listener: &TcpListener, conversation: ConversationI
         acks: Acks::Never,
         size: Size { min: BODY, max: BODY },
         unanswered: 1,
+        patience_ms: 0,
+        journal: false,
         clients: (0..options.connections).map(client).collect(),
         conversations: vec![ConversationPlan {
             number: 0,

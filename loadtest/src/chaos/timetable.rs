@@ -1,0 +1,231 @@
+//! When what breaks, decided beforehand by a seed: the same seed, the same schedule, whatever the cluster makes of it.
+//!
+//! Faults come one after the other, each held for a while, then mended, then followed by calm, so that what users missed can
+//! be put down to one of them. Kinds are drawn like cards: none comes a second time before all have come once.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::cluster::Kind;
+use crate::schedule::Dice;
+
+/// Something that breaks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Fault {
+    /// A node killed and started again.
+    Kill,
+    /// A node stopped in its tracks past its lease, then resumed.
+    Pause,
+    /// A node told to stop in order, and started again.
+    Drain,
+    /// A node more, which leaves in order after a while.
+    Join,
+    /// Two nodes that do not reach each other, while both reach everything else.
+    Cut,
+    /// A service gone for a while.
+    Gone(Kind),
+}
+
+impl Fault {
+    pub const ALL: [Self; 9] = [
+        Self::Kill,
+        Self::Pause,
+        Self::Drain,
+        Self::Join,
+        Self::Cut,
+        Self::Gone(Kind::Kafka),
+        Self::Gone(Kind::Mongodb),
+        Self::Gone(Kind::Redis),
+        Self::Gone(Kind::S3),
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Pause => "pause",
+            Self::Drain => "drain",
+            Self::Join => "join",
+            Self::Cut => "cut",
+            Self::Gone(kind) => kind.name(),
+        }
+    }
+
+    /// The shortest and the longest time it is held, in ms.
+    ///
+    /// A killed node may be back before its lease of 2 s is over, or long after; a paused one always outlives it; services are
+    /// gone for less than an answer may take (5 s), or for longer.
+    fn hold_ms(self) -> (u64, u64) {
+        match self {
+            Self::Kill => (0, 8_000),
+            Self::Pause => (2_500, 8_000),
+            Self::Drain => (0, 3_000),
+            Self::Join => (3_000, 8_000),
+            Self::Cut => (1_000, 8_000),
+            Self::Gone(_) => (1_000, 10_000),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|fault| fault.name() == text.trim());
+        found.ok_or_else(|| {
+            let known: Vec<&str> = Self::ALL.into_iter().map(Self::name).collect();
+            format!("{text:?} is no fault ({})", known.join(", "))
+        })
+    }
+}
+
+/// One fault of a schedule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// Nothing is broken for so long before it.
+    pub calm_ms: u64,
+    pub fault: Fault,
+    /// The node it befalls, and another one, by their places.
+    pub node: usize,
+    pub other: usize,
+    /// A service is frozen rather than killed.
+    pub frozen: bool,
+    pub hold_ms: u64,
+}
+
+impl Step {
+    /// Whom it befalls, and how.
+    pub fn subject(&self) -> String {
+        let (node, other) = (self.node + 1, self.other + 1);
+        match self.fault {
+            Fault::Kill | Fault::Pause | Fault::Drain => format!("node{node}"),
+            Fault::Join => "one more".into(),
+            Fault::Cut => format!("node{node} and node{other}"),
+            Fault::Gone(_) if self.frozen => "frozen".into(),
+            Fault::Gone(_) => "killed".into(),
+        }
+    }
+}
+
+/// Calm between two faults: long enough for what one leaves behind to show, in ms.
+const CALM_MS: (u64, u64) = (3_000, 7_000);
+/// What mending takes beside the hold, as far as the schedule is concerned.
+const MEND_MS: u64 = 3_000;
+
+/// How long a schedule is.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Length {
+    Seconds(f64),
+    Faults(usize),
+}
+
+/// The faults of a run over so many nodes. Every step takes the same number of throws, so that what befalls whom does not
+/// hang on what came before.
+pub fn timetable(seed: u64, length: Length, faults: &[Fault], nodes: usize) -> Vec<Step> {
+    let mut dice = Dice::fork(seed, 6);
+    let mut steps = Vec::new();
+    let (mut cards, mut elapsed_ms) = (Vec::new(), 0);
+    if faults.is_empty() {
+        return steps;
+    }
+    loop {
+        if cards.is_empty() {
+            cards = faults.to_vec();
+            dice.shuffle(&mut cards);
+        }
+        let Some(fault) = cards.pop() else { return steps };
+        let node = dice.below(nodes);
+        let step = Step {
+            calm_ms: between(&mut dice, CALM_MS),
+            fault,
+            node,
+            other: (node + 1 + dice.below(nodes.saturating_sub(1))) % nodes.max(1),
+            frozen: dice.below(2) == 1,
+            hold_ms: between(&mut dice, fault.hold_ms()),
+        };
+        elapsed_ms += step.calm_ms + step.hold_ms + MEND_MS;
+        let enough = match length {
+            Length::Seconds(seconds) => elapsed_ms as f64 > seconds * 1000.0,
+            Length::Faults(count) => steps.len() >= count,
+        };
+        if enough {
+            return steps;
+        }
+        steps.push(step);
+    }
+}
+
+fn between(dice: &mut Dice, (least, most): (u64, u64)) -> u64 {
+    least + dice.below((most - least + 1) as usize) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{Fault, Length, timetable};
+
+    const MINUTES: Length = Length::Seconds(600.0);
+
+    #[test]
+    fn the_same_seed_repeats_the_schedule_and_another_does_not() {
+        let plan = |seed| timetable(seed, MINUTES, &Fault::ALL, 3);
+        assert_eq!(plan(7), plan(7));
+        assert_ne!(plan(7), plan(8));
+    }
+
+    #[test]
+    fn a_longer_schedule_begins_as_a_shorter_one() {
+        let long = timetable(7, MINUTES, &Fault::ALL, 3);
+        let short = timetable(7, Length::Seconds(200.0), &Fault::ALL, 3);
+        assert!(!short.is_empty() && short.len() < long.len());
+        assert_eq!(short, long[..short.len()]);
+        assert_eq!(timetable(7, Length::Faults(12), &Fault::ALL, 3), long[..12]);
+    }
+
+    #[test]
+    fn every_fault_comes_once_before_any_comes_again() {
+        let steps = timetable(3, Length::Faults(18), &Fault::ALL, 3);
+        for hand in steps.chunks(9) {
+            let kinds: BTreeSet<Fault> = hand.iter().map(|step| step.fault).collect();
+            assert_eq!(kinds.len(), 9);
+        }
+    }
+
+    #[test]
+    fn every_node_is_befallen_and_no_link_leads_from_a_node_to_itself() {
+        let steps = timetable(3, Length::Faults(200), &[Fault::Kill, Fault::Cut], 3);
+        assert!(
+            steps
+                .iter()
+                .all(|step| step.node < 3 && step.other < 3 && step.node != step.other)
+        );
+        let befallen: BTreeSet<usize> = steps.iter().map(|step| step.node).collect();
+        assert_eq!(befallen.len(), 3);
+        assert!(steps.iter().any(|step| step.hold_ms < 1_000) && steps.iter().any(|step| step.hold_ms > 5_000));
+    }
+
+    #[test]
+    fn a_pause_outlives_the_lease() {
+        let steps = timetable(9, Length::Faults(100), &[Fault::Pause], 2);
+        assert!(steps.iter().all(|step| step.hold_ms > 2_000));
+    }
+
+    #[test]
+    fn without_faults_there_is_no_schedule() {
+        assert!(timetable(1, MINUTES, &[], 3).is_empty());
+    }
+
+    #[test]
+    fn faults_are_read_by_their_names() {
+        for fault in Fault::ALL {
+            assert_eq!(fault.name().parse(), Ok(fault));
+        }
+        assert!("meteor".parse::<Fault>().unwrap_err().contains("kafka"));
+    }
+}
