@@ -221,12 +221,12 @@ impl Hub {
         };
         let device = link.device;
         end.link.set(link).ok();
+        if end.gone.load(Ordering::Acquire) {
+            // It went while it was being attached; or the session did and came back, and took it for one of those it had.
+            return Err(Refusal::NotOwner);
+        }
         // Only now: what the client says next finds its way in.
         end.outlet.post.mail(Parcel::Attached(end.plug, device));
-        if end.gone.load(Ordering::Acquire) {
-            // It went while it was being attached.
-            end.leave();
-        }
         Ok(())
     }
 
