@@ -156,7 +156,8 @@ impl Hub {
 
     /// Asks a conversation's owner; the answer goes to the ask's origin.
     pub fn ask(self: &Arc<Self>, ask: Ask) {
-        if self.router.is_local(self.shard(ask.conversation.as_bytes()).id) {
+        let is_local = self.router.is_local(self.shard(ask.conversation.as_bytes()).id);
+        if is_local && !self.outstanding.precede(&ask) {
             self.asked(Box::new(ask));
         } else {
             self.forward(ask);

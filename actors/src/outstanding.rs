@@ -4,9 +4,11 @@
 //! again to whoever owns the conversation by then, and answers it itself when its time is over. Sending again is safe: a
 //! client message id never makes two messages, and what else may have been done already is answered as if it had been done
 //! now ([`settled`]).
+//!
+//! A user's sends in a conversation are asked in their order: none goes to a node while an earlier one waits for another.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use crate::conversation::command::Command;
 use crate::conversation::state::Outcome;
 use crate::defaults;
 use crate::hub::Hub;
-use crate::id::ConversationId;
+use crate::id::{ConversationId, UserId};
 use crate::interchange::{Answer, Ask, Forwarded, Origin, Peer, Question, Reply};
 use crate::protocol::{ErrorCode, Problem};
 
@@ -28,7 +30,29 @@ use crate::protocol::{ErrorCode, Problem};
 #[derive(Default)]
 pub struct Outstanding {
     next: AtomicU64,
-    table: Mutex<HashMap<u64, Waiting>>,
+    table: Mutex<Table>,
+    /// How many there are: those who ask on this node look at no more where there is none.
+    count: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Table {
+    waiting: HashMap<u64, Waiting>,
+    /// The sends among them, by whose they are.
+    lines: HashMap<Line, BTreeSet<u64>>,
+}
+
+/// What keeps its order: a user's sends in a conversation.
+type Line = (ConversationId, UserId);
+
+fn line(ask: &Ask) -> Option<Line> {
+    match &ask.question {
+        Question::Do {
+            command: Command::Send { from, .. },
+            ..
+        } => Some((ask.conversation, *from)),
+        _ => None,
+    }
 }
 
 /// One that waits.
@@ -73,21 +97,73 @@ impl Waiting {
     }
 }
 
+impl Table {
+    fn insert(&mut self, ticket: u64, waiting: Waiting) {
+        if let Some(line) = line(&waiting.ask) {
+            self.lines.entry(line).or_default().insert(ticket);
+        }
+        self.waiting.insert(ticket, waiting);
+    }
+
+    fn remove(&mut self, ticket: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&ticket)?;
+        if let Some(line) = line(&waiting.ask)
+            && let Some(tickets) = self.lines.get_mut(&line)
+        {
+            tickets.remove(&ticket);
+            if tickets.is_empty() {
+                self.lines.remove(&line);
+            }
+        }
+        Some(waiting)
+    }
+
+    /// Whether an earlier send of the same line waits for another node, or for any.
+    fn is_held_up(&self, ticket: u64, owner: &NodeId) -> bool {
+        let line = self.waiting.get(&ticket).and_then(|waiting| line(&waiting.ask));
+        let tickets = line.and_then(|line| self.lines.get(&line));
+        let mut earlier = tickets.into_iter().flat_map(|tickets| tickets.range(..ticket));
+        earlier.any(|earlier| {
+            let sent = self.waiting.get(earlier).and_then(|waiting| waiting.sent.as_ref());
+            sent.is_none_or(|(node, _)| node != owner)
+        })
+    }
+
+    /// Those of a line that are to be sent, in order.
+    fn unsent_of(&self, line: &Line) -> Vec<u64> {
+        let tickets = self.lines.get(line).into_iter().flatten();
+        let unsent = |ticket: &&u64| self.waiting.get(ticket).is_some_and(|waiting| waiting.sent.is_none());
+        tickets.filter(unsent).copied().collect()
+    }
+}
+
 impl Outstanding {
     fn insert(&self, waiting: Waiting) -> Option<u64> {
-        let ticket = self.next.fetch_add(1, Ordering::Relaxed);
         let mut table = self.table.lock();
-        if table.len() >= defaults::OUTSTANDING {
+        if table.waiting.len() >= defaults::OUTSTANDING {
             return None;
         }
+        let ticket = self.next.fetch_add(1, Ordering::Relaxed);
         table.insert(ticket, waiting);
+        self.count.store(table.waiting.len(), Ordering::Release);
         Some(ticket)
+    }
+
+    fn remove(&self, table: &mut Table, ticket: u64) -> Option<Waiting> {
+        let waiting = table.remove(ticket);
+        self.count.store(table.waiting.len(), Ordering::Release);
+        waiting
+    }
+
+    /// Whether an earlier send of its line waits: then it must wait behind it, although its conversation is this node's now.
+    pub fn precede(&self, ask: &Ask) -> bool {
+        self.count() > 0 && line(ask).is_some_and(|line| self.table.lock().lines.contains_key(&line))
     }
 
     /// A node is gone, or the link to it: what was sent to it may have been done, and is to be asked again.
     fn lost(&self, node: &NodeId) -> Vec<u64> {
         let mut again = Vec::new();
-        for (ticket, waiting) in self.table.lock().iter_mut() {
+        for (ticket, waiting) in self.table.lock().waiting.iter_mut() {
             if waiting.sent.as_ref().is_some_and(|(to, _)| to == node) {
                 waiting.sent = None;
                 waiting.doubtful = true;
@@ -101,7 +177,7 @@ impl Outstanding {
     fn due(&self, now: Instant, owner: impl Fn(ConversationId) -> NodeId) -> Vec<(u64, Due)> {
         let mut table = self.table.lock();
         let mut due = Vec::new();
-        for (ticket, waiting) in table.iter_mut() {
+        for (ticket, waiting) in table.waiting.iter_mut() {
             let act = waiting.due(now, || owner(waiting.ask.conversation));
             if act != Due::Nothing {
                 waiting.doubtful |= waiting.sent.is_some();
@@ -114,7 +190,7 @@ impl Outstanding {
 
     /// How many wait.
     pub fn count(&self) -> usize {
-        self.table.lock().len()
+        self.count.load(Ordering::Acquire)
     }
 }
 
@@ -160,8 +236,18 @@ impl Hub {
     /// Sends an ask that waits to its conversation's owner as of now.
     fn send_ask(self: &Arc<Self>, ticket: u64) {
         let mut table = self.outstanding.table.lock();
-        let Some(waiting) = table.get_mut(&ticket) else { return };
+        let Some(waiting) = table.waiting.get(&ticket) else {
+            return;
+        };
         let owner = self.node_of_shard(waiting.ask.conversation.as_bytes());
+        let held_up = table.is_held_up(ticket, &owner);
+        let Some(waiting) = table.waiting.get_mut(&ticket) else {
+            return;
+        };
+        if held_up {
+            waiting.sent = None;
+            return;
+        }
         let ask = Ask {
             conversation: waiting.ask.conversation,
             origin: Origin::Node {
@@ -183,7 +269,7 @@ impl Hub {
         match sent {
             Ok(()) => {}
             Err(error @ SendError::TooLarge { .. }) => {
-                let waiting = table.remove(&ticket);
+                let waiting = self.outstanding.remove(&mut table, ticket);
                 drop(table);
                 if let Some(waiting) = waiting {
                     self.answer(waiting.ask.origin, Err(Problem::unavailable(error.to_string())));
@@ -197,7 +283,9 @@ impl Hub {
     pub(crate) fn relayed(self: &Arc<Self>, ticket: u64, reply: Result<Reply, Problem>) {
         let mut table = self.outstanding.table.lock();
         if let Ok(Reply::NotOwner { epoch, appended }) = reply {
-            let Some(waiting) = table.get_mut(&ticket) else { return };
+            let Some(waiting) = table.waiting.get_mut(&ticket) else {
+                return;
+            };
             waiting.sent = None;
             waiting.doubtful |= appended;
             drop(table);
@@ -207,8 +295,12 @@ impl Hub {
             }
             return;
         }
-        let Some(waiting) = table.remove(&ticket) else { return };
+        let Some(waiting) = self.outstanding.remove(&mut table, ticket) else {
+            return;
+        };
+        let behind = line(&waiting.ask).map_or_else(Vec::new, |line| table.unsent_of(&line));
         drop(table);
+        behind.into_iter().for_each(|ticket| self.send_ask(ticket));
         let reply = settled(&waiting.ask, waiting.doubtful, reply);
         self.answer(waiting.ask.origin, reply);
     }
@@ -263,7 +355,7 @@ impl Hub {
     }
 
     fn give_up(self: &Arc<Self>, ticket: u64) {
-        let waiting = self.outstanding.table.lock().remove(&ticket);
+        let waiting = self.outstanding.remove(&mut self.outstanding.table.lock(), ticket);
         if let Some(waiting) = waiting {
             let problem = if waiting.doubtful || waiting.sent.is_some() {
                 crate::calls::no_answer()

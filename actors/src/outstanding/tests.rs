@@ -49,8 +49,47 @@ fn what_was_on_its_way_to_a_lost_node_is_asked_again_as_a_repeat() {
     let other = outstanding.insert(waiting(Some(("b".into(), now)), later)).unwrap();
     assert_eq!(outstanding.lost(&"a".into()), [lost]);
     let table = outstanding.table.lock();
-    assert!(matches!(table[&lost].question(), Question::Do { repeat: true, .. }));
-    assert!(matches!(table[&other].question(), Question::Do { repeat: false, .. }));
+    assert!(matches!(
+        table.waiting[&lost].question(),
+        Question::Do { repeat: true, .. }
+    ));
+    assert!(matches!(
+        table.waiting[&other].question(),
+        Question::Do { repeat: false, .. }
+    ));
+}
+
+#[test]
+fn a_send_waits_for_an_earlier_one_of_its_line_that_waits_elsewhere() {
+    let outstanding = Outstanding::default();
+    let (now, later) = (Instant::now(), Instant::now() + defaults::CALL_DEADLINE);
+    let send = |from, to: Option<&'static str>| {
+        let command = Command::Send {
+            from: UserId(Uuid::from_u128(from)),
+            id: String::new(),
+            content: crate::ports::chats::Content::default(),
+            peer: None,
+        };
+        let sent = to.map(|node| (NodeId::from(node), now));
+        let (ask, deadline) = (ask(command), later);
+        let waiting = Waiting {
+            ask,
+            sent,
+            deadline,
+            doubtful: false,
+        };
+        outstanding.insert(waiting).unwrap()
+    };
+    let (first, second, of_another) = (send(1, Some("a")), send(1, None), send(2, None));
+    let held_up = |ticket, owner: &str| outstanding.table.lock().is_held_up(ticket, &owner.into());
+    assert!(held_up(second, "b") && !held_up(second, "a"), "it went to a");
+    assert!(!held_up(first, "b") && !held_up(of_another, "b"));
+    outstanding.lost(&"a".into());
+    assert!(held_up(second, "a"), "it is nowhere");
+    let mut table = outstanding.table.lock();
+    let waiting = table.remove(first).unwrap();
+    assert_eq!(table.unsent_of(&line(&waiting.ask).unwrap()), [second]);
+    assert!(!table.is_held_up(second, &"b".into()));
 }
 
 #[test]
