@@ -20,7 +20,7 @@ import org.h2.mvstore.MVStore;
 /**
  * A server of MongoDB's protocol in one file, for development and tests. Mends three faults of the one it is made of: that
  * announces a version which drivers refuse, writes its file once a second, so that a kill loses acknowledged writes, and reads
- * a whole collection for whatever asks for more than one key, or counts.
+ * a whole collection for whatever asks for more than one key.
  */
 public class Mongo {
   private static final Set<String> WRITES =
@@ -53,15 +53,6 @@ public class Mongo {
   private static class Database extends H2Database {
     Database(String name, MVStore store, CursorRegistry cursors) {
       super(name, store, cursors);
-    }
-
-    /** Drivers count by an aggregation, which knows no index, where the command of old does. */
-    @Override
-    public Document handleCommand(Channel channel, String command, Document query, DatabaseResolver resolver, Oplog oplog) {
-      Document count = command.equals("aggregate") ? Count.of(query) : null;
-      if (count == null) return super.handleCommand(channel, command, query, resolver, oplog);
-      Number counted = (Number) super.handleCommand(channel, "count", count, resolver, oplog).get("n");
-      return Count.reply(getDatabaseName() + "." + count.get("count"), counted.intValue());
     }
 
     @Override
