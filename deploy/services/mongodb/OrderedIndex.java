@@ -8,6 +8,7 @@ import de.bwaldvogel.mongo.bson.Document;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Comparator;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.NavigableMap;
@@ -54,7 +55,7 @@ class OrderedIndex extends Index<Object> {
   @Override
   public synchronized Iterable<Object> getPositions(Document query) {
     Object wanted = query.get(field);
-    Set<Object> found = new TreeSet<>(ORDER);
+    Set<Object> found = new LinkedHashSet<>();
     if (!(wanted instanceof Document)) {
       found.addAll(positions.getOrDefault(wanted, Set.of()));
       return found;
