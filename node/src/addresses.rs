@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rookery_actors::id::UserId;
 use rookery_actors::system::System;
 use rookery_cluster::id::NodeId;
-use rookery_cluster::membership::Cluster;
+use rookery_cluster::membership::{Cluster, NodeState};
 use tokio::sync::watch;
 
 /// The public addresses of the cluster's nodes, as the membership has them. Cheap to clone.
@@ -23,6 +23,17 @@ impl Addresses {
         let home = system.home(user);
         let url = cluster.view.member(&home)?.public_url.as_deref().map(socket_url)?;
         Some((home, url))
+    }
+
+    /// Where the sockets of this user find any other node than this one, as long as nobody says which will have the session.
+    pub fn of_another(&self, own: &str, user: UserId) -> Option<String> {
+        let cluster = self.0.as_ref()?.borrow().clone();
+        let others = cluster.view.members().iter();
+        let others = others.filter(|member| *member.node.0 != *own && member.state == NodeState::Up);
+        let urls: Vec<_> = others.filter_map(|member| member.public_url.as_deref()).collect();
+        let turn = user.as_bytes().iter().map(|byte| usize::from(*byte)).sum::<usize>();
+        let url = urls.get(turn.checked_rem(urls.len())?)?;
+        Some(socket_url(url))
     }
 }
 

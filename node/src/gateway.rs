@@ -90,6 +90,11 @@ impl Gateway {
         self.hub.connections()
     }
 
+    /// Asks those who are connected now to go elsewhere, and closes who of them does not go in time.
+    pub async fn send_away(&self) {
+        drain::away(&self.hub, self.drain_window).await;
+    }
+
     /// Asks every client to go elsewhere, waits for them at most until the deadline, and closes the rest. Refuses new
     /// sockets from the first moment; HTTP requests are answered until the end.
     pub async fn drain(&self, deadline: Duration) {

@@ -102,15 +102,16 @@ pub async fn open(config: &Config, lifecycle: &Lifecycle) -> Result<Node, Failur
     };
     let gateway = Gateway::start(Arc::new(app), gateway_settings(config))
         .map_err(|error| cannot_listen(config.process.listen, "listen", &error))?;
+    let gateway = Arc::new(gateway);
     let place = match joined {
-        Some(joined) => Some(joined.enter(&system, lifecycle).await?),
+        Some(joined) => Some(joined.enter(&system, &gateway, lifecycle).await?),
         None => None,
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(sweep(files));
     Ok(Node {
         started_at: Timestamp::now(),
-        gateway: Arc::new(gateway),
+        gateway,
         system,
         accounts,
         stores,

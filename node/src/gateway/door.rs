@@ -69,7 +69,9 @@ impl Door for App {
     }
 
     fn elsewhere(&self, user: UserId) -> Option<String> {
-        let (node, url) = self.addresses.socket_of(&self.system, user)?;
-        (*node.0 != *self.node).then_some(url)
+        match self.addresses.socket_of(&self.system, user) {
+            Some((node, url)) if *node.0 != *self.node => Some(url),
+            _ => self.addresses.of_another(&self.node, user),
+        }
     }
 }

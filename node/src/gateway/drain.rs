@@ -1,6 +1,6 @@
-//! How the clients of a stopping node leave: asked one by one, with jitter, and only then closed.
+//! How the clients of a node leave that stops, or is out of its cluster: asked one by one, with jitter, and only then closed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rookery_actors::frames::Frames;
@@ -9,7 +9,7 @@ use rookery_actors::protocol::server::GoawayReason;
 use rookery_actors::protocol::{CloseCode, ServerFrame};
 use tokio::time::Instant;
 
-use super::socket::Hub;
+use super::socket::{Connection, Hub};
 
 /// Connections told before others have the core.
 const BATCH: usize = 64;
@@ -19,22 +19,42 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Sends `goaway` to all, with reconnect times spread over the window, and waits until all have left or it is over.
 pub async fn sockets(hub: &Arc<Hub>, window: Duration) {
     let end = Instant::now() + window;
-    let spread = u64::try_from(window.as_millis() / 2).unwrap_or(u64::MAX);
-    let connections = hub.connections();
-    if connections == 0 {
+    if hub.connections() == 0 {
         return;
     }
-    tracing::info!(connections, "asking clients to go elsewhere");
+    ask(hub, GoawayReason::Drain, window, |_| {}).await;
+    all_left(|| hub.connections(), end).await;
+}
+
+/// Sends `goaway` to those who are here now, and closes who of them is still there when the window is over. Who comes
+/// meanwhile stays.
+pub async fn away(hub: &Arc<Hub>, window: Duration) {
+    let end = Instant::now() + window;
+    let mut asked: Vec<Weak<Connection>> = Vec::new();
+    ask(hub, GoawayReason::Rebalance, window, |connection| {
+        asked.push(Arc::downgrade(connection));
+    })
+    .await;
+    let here = || asked.iter().filter(|connection| connection.strong_count() > 0).count() as u64;
+    all_left(here, end).await;
+    for connection in asked.iter().filter_map(Weak::upgrade) {
+        connection.close(CloseCode::NodeStopping);
+    }
+}
+
+async fn ask(hub: &Arc<Hub>, reason: GoawayReason, window: Duration, mut asked: impl FnMut(&Arc<Connection>)) {
+    let spread = u64::try_from(window.as_millis() / 2).unwrap_or(u64::MAX);
+    tracing::info!(connections = hub.connections(), "asking clients to go elsewhere");
     hub.walk(BATCH, |connection| {
         let goaway = ServerFrame::Goaway {
-            reason: GoawayReason::Drain,
+            reason,
             reconnect_after_ms: hub.admission.random(spread),
             url: hub.door.elsewhere(connection.user),
         };
         connection.push(&Frames::one(goaway), Urgency::Answer);
+        asked(connection);
     })
     .await;
-    all_left(|| hub.connections(), end).await;
 }
 
 /// Closes who is still there with 1001, and waits until the close frames are out and the last requests are answered.

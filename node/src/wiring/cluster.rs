@@ -2,8 +2,8 @@
 //!
 //! [`join`] binds the links and enters the cluster as `Joining`: known, and owning nothing as long as another node is up.
 //! [`Place::enter`] then follows: each new view goes to the links, each new table to the actors, and once the first table
-//! has taken effect here the node says that it is up. A node whose lease ran out is in the cluster again by itself; when the
-//! table that gave its shards away has taken effect, it says again that it is up.
+//! has taken effect here the node says that it is up. A node whose lease ran out asks its clients to go elsewhere, and is in
+//! the cluster again by itself; when the table that gave its shards away has taken effect, it says again that it is up.
 
 mod settings;
 
@@ -28,6 +28,7 @@ pub use self::settings::Settings;
 use super::patience::{Patience, together};
 use crate::cli::{Failure, Status};
 use crate::config::Config;
+use crate::gateway::Gateway;
 use crate::process::cannot_listen;
 use crate::shutdown::Lifecycle;
 
@@ -140,7 +141,7 @@ impl Joined {
     }
 
     /// Takes the share that is this node's, and answers when it has it.
-    pub async fn enter(self, system: &System, lifecycle: &Lifecycle) -> Result<Place, Failure> {
+    pub async fn enter(self, system: &System, gateway: &Arc<Gateway>, lifecycle: &Lifecycle) -> Result<Place, Failure> {
         let Self { router, lease, links } = self;
         let own = router.own().clone();
         links.observe(Arc::new(Losses(system.clone())));
@@ -158,6 +159,7 @@ impl Joined {
             own.clone(),
             lease.clone(),
             effective.clone(),
+            Arc::clone(gateway),
             lifecycle.clone(),
         ));
         Ok(Place {
@@ -266,11 +268,22 @@ async fn up(own: &NodeId, lease: &Lease, effective: &mut watch::Receiver<Effecti
     effective.wait_for(|table| table.epoch >= epoch).await.ok();
 }
 
-/// After each lapse: takes no new clients until the node is up again. One whose name another process bears stops.
-async fn keep_up(own: NodeId, lease: Lease, mut effective: watch::Receiver<Effective>, lifecycle: Lifecycle) {
+/// After each lapse: sends the clients away and is not ready until the node is up again. One whose name another process
+/// bears stops.
+async fn keep_up(
+    own: NodeId,
+    lease: Lease,
+    mut effective: watch::Receiver<Effective>,
+    gateway: Arc<Gateway>,
+    lifecycle: Lifecycle,
+) {
+    let mut partings = JoinSet::new();
     loop {
         lease.lapsed().await;
         lifecycle.apart();
+        while partings.try_join_next().is_some() {}
+        let gateway = Arc::clone(&gateway);
+        partings.spawn(async move { gateway.send_away().await });
         let mut status = lease.status();
         let known = |standing: Standing| standing.is_ready() || standing == Standing::Superseded;
         let Ok(standing) = status

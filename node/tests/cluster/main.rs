@@ -12,6 +12,7 @@ mod support;
 
 mod any_node_serves;
 mod nodes_come_and_go;
+mod zombies_harm_nobody;
 
 #[path = "../promises/acknowledged_means_kept.rs"]
 mod acknowledged_means_kept;

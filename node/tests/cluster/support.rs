@@ -17,6 +17,11 @@ pub mod user;
 mod wire;
 
 pub use client::Client;
-pub use cluster::Cluster as Server;
+pub use cluster::{Cluster, Cluster as Server};
 pub use seed::Seed;
 pub use user::{User, field, items, number, text};
+
+/// Where a message stands: its seq, its sender and its client id.
+pub fn places(message: &serde_json::Value) -> (u64, (String, String)) {
+    (number(&message["seq"]), (text(&message["from"]), text(&message["id"])))
+}

@@ -14,6 +14,7 @@ use crate::ports::chats::{DeviceCursors, Inbox, Membership};
 use crate::protocol::view::Message;
 use crate::protocol::{CloseCode, Codec, ServerFrame};
 use crate::session::batch::Batch;
+use crate::session::catch_up::Need;
 use crate::time::Timestamp;
 
 mod early;
@@ -255,4 +256,24 @@ fn news_come_latest_activity_first_and_only_beyond_the_cursor() {
         .map(|range| (range.conversation, range.from, range.to))
         .collect();
     assert_eq!(news, [(b, 1, 9), (a, 3, 5)]);
+}
+
+#[test]
+fn what_has_no_place_in_the_stream_waits_for_sync() {
+    let (a, socket) = (conversation(0), Socket::new(1));
+    let mut state = loaded(inbox(vec![membership(a, 0, 3)], vec![]));
+    let attached = state.attach(socket.clone(), device(0), login(), 2_000);
+    let receipt = Frames::one(ServerFrame::Pong { id: None });
+    assert_eq!(attached.aside(&receipt, Urgency::Ephemeral), Pushed::Taken);
+    let Phase::CatchingUp(catch_up) = &mut attached.phase else {
+        panic!("a sync is due");
+    };
+    assert!(catch_up.put_off_until_now().is_empty() && socket.got.lock().is_empty());
+    let Need::Sync(page) = catch_up.need() else {
+        panic!("it is due first");
+    };
+    catch_up.announced(&page, 100);
+    assert_eq!(catch_up.put_off_until_now().len(), 1);
+    assert_eq!(attached.aside(&receipt, Urgency::Ephemeral), Pushed::Taken);
+    assert_eq!(socket.got.lock().len(), 1, "from then on it comes at once");
 }

@@ -1,8 +1,9 @@
 //! Three nodes over the shared services, with a topic, a database, a prefix of keys and a place in the bucket of their own.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -41,12 +42,33 @@ impl Cluster {
     }
 
     pub async fn of(count: usize, settings: &[(&str, &str)]) -> Self {
+        Self::made_of((0..count).map(|_| Vec::new()).collect(), settings).await
+    }
+
+    /// Three nodes that tell their clients where each of them is, and are found there again after a restart.
+    pub async fn with_addresses(settings: &[(&str, &str)]) -> Self {
+        let address = || {
+            let address = free_address();
+            let url = format!("http://{address}");
+            vec![
+                ("LISTEN".into(), address.to_string()),
+                ("CLUSTER__PUBLIC_URL".into(), url),
+            ]
+        };
+        Self::made_of((0..NODES).map(|_| address()).collect(), settings).await
+    }
+
+    async fn made_of(own: Vec<Vec<(String, String)>>, settings: &[(&str, &str)]) -> Self {
         let keys = tempfile::tempdir().unwrap();
         let mut shared = shared_settings(keys.path()).await;
         shared.extend(settings.iter().map(|(key, value)| (key.to_string(), value.to_string())));
-        let nodes = join_all((0..count).map(|n| node(n, &shared))).await;
+        let of_all = &shared;
+        let nodes = own.into_iter().enumerate().map(async |(n, mut own)| {
+            own.extend_from_slice(of_all);
+            node(n, &own).await
+        });
         let cluster = Self {
-            nodes,
+            nodes: join_all(nodes).await,
             next: AtomicUsize::new(0),
             settings: shared,
             _keys: keys,
@@ -64,18 +86,7 @@ impl Cluster {
 
     /// Waits until every node that runs sees all of them up, and each with its share.
     pub async fn agree(&self) {
-        let deadline = Instant::now() + AGREE;
-        for node in &self.nodes {
-            loop {
-                let seen = nodes_seen_by(node).await;
-                let settled = |node: &Value| node["state"] == "up" && number(&node["shards"]) > 0;
-                if seen.len() == self.nodes.len() && seen.iter().all(settled) {
-                    break;
-                }
-                assert!(Instant::now() < deadline, "the nodes do not agree: {seen:?}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
+        agree(&self.nodes.iter().collect::<Vec<_>>()).await;
     }
 
     /// The next node's door.
@@ -149,11 +160,44 @@ impl Cluster {
     }
 }
 
+/// Waits until each of these nodes sees all of them, and nobody else, up and with a share.
+pub async fn agree(nodes: &[&Server]) {
+    let deadline = Instant::now() + AGREE;
+    for node in nodes {
+        loop {
+            let seen = nodes_seen_by(node).await;
+            let settled = |node: &Value| node["state"] == "up" && number(&node["shards"]) > 0;
+            if seen.len() == nodes.len() && seen.iter().all(settled) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "the nodes do not agree: {seen:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// An address of this machine that nobody listens on, and that the system gives to nobody who asks for any.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (std::process::id() as u16 ^ turn.wrapping_mul(7)) % 20_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
 /// The nodes as one of them sees them.
 pub async fn nodes_seen_by(node: &Server) -> Vec<Value> {
+    items(&admin_of(node).get("/admin/nodes").await.is(200))
+}
+
+/// An operator of that node.
+pub fn admin_of(node: &Server) -> Http {
     let token = std::fs::read_to_string(node.data_dir().join("admin-token")).unwrap();
-    let admin = node.admin().with_token(token.trim());
-    items(&admin.get("/admin/nodes").await.is(200))
+    node.admin().with_token(token.trim())
 }
 
 async fn node(number: usize, shared: &[(String, String)]) -> Server {

@@ -285,12 +285,25 @@ impl Client {
     }
 
     async fn arriving(&mut self, what: &str) -> Value {
+        match tokio::time::timeout(PATIENCE, self.heard()).await {
+            Ok(Ok(frame)) => frame,
+            Ok(Err(Some(code))) => self.lost(what, &format!("closed with {code}")),
+            Ok(Err(None)) => self.lost(what, "broken"),
+            Err(_) => self.lost(what, &format!("did not come within {PATIENCE:?}")),
+        }
+    }
+
+    /// The frame that comes next, kept ones aside, or how the socket ended: with which code, if with any.
+    pub async fn heard(&mut self) -> Result<Value, Option<u16>> {
         loop {
-            match self.event(what).await {
-                Event::Object(frame) => return frame,
-                Event::Pong(_) => {}
-                Event::Closed(code) => self.lost(what, &format!("closed with {code}")),
-                Event::Broken(why) => self.lost(what, &format!("broken: {why}")),
+            match self.events.recv().await {
+                Some(Event::Object(frame)) => return Ok(frame),
+                Some(Event::Pong(_)) => {}
+                Some(Event::Closed(code)) => {
+                    self.ended = Some(code);
+                    return Err(Some(code));
+                }
+                Some(Event::Broken(_)) | None => return Err(None),
             }
         }
     }

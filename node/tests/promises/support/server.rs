@@ -30,6 +30,11 @@ const CHEAP: &[(&str, &str)] = &[
 pub struct Endpoint(Arc<Mutex<[SocketAddr; 2]>>);
 
 impl Endpoint {
+    /// A server's public listener and its admin listener.
+    pub fn new(addresses: [SocketAddr; 2]) -> Self {
+        Self(Arc::new(Mutex::new(addresses)))
+    }
+
     pub fn public(&self) -> SocketAddr {
         self.0.lock().unwrap()[0]
     }
@@ -70,7 +75,7 @@ impl Server {
             child,
             dir,
             env,
-            endpoint: Endpoint(Arc::new(Mutex::new(addresses))),
+            endpoint: Endpoint::new(addresses),
             log,
         }
     }
@@ -143,8 +148,13 @@ impl Server {
 
     /// Asks the process to stop (SIGTERM) without waiting for it.
     pub fn ask_to_stop(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Sends the process a signal, named as `kill` names it.
+    pub fn signal(&self, name: &str) {
         let status = Command::new("kill")
-            .args(["-TERM", &self.pid().to_string()])
+            .args([name, &self.pid().to_string()])
             .status()
             .unwrap();
         assert!(status.success(), "could not signal the server");
@@ -199,9 +209,10 @@ async fn launch(dir: &TempDir, env: &[(String, String)], log: &Arc<Mutex<String>
         command.env_remove(key);
     }
     let mut child = command
-        .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"])
+        .args(["--admin-listen", "127.0.0.1:0", "--data-dir"])
         .arg(dir.path())
         .current_dir(dir.path())
+        .env("ROOKERY_LISTEN", "127.0.0.1:0")
         .envs(env.iter().map(|(key, value)| (key, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
-use crate::session::catch_up::{Need, Range};
+use crate::session::catch_up::Range;
 
 const CONVERSATIONS: u8 = 3;
 const DEVICES: u8 = 3;
