@@ -11,6 +11,7 @@ mod services;
 mod support;
 
 mod any_node_serves;
+mod moves_are_quiet;
 mod nodes_come_and_go;
 mod zombies_harm_nobody;
 

@@ -1,10 +1,12 @@
 //! What the promises are tested with, over three nodes: clients and users as everywhere, and a server that is a cluster.
 
+pub mod caller;
 #[path = "../promises/support/client.rs"]
 pub mod client;
 pub mod cluster;
 #[path = "../promises/support/http.rs"]
 pub mod http;
+pub mod load;
 #[path = "../promises/support/opening.rs"]
 pub mod opening;
 #[path = "../promises/support/seed.rs"]
