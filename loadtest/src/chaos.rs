@@ -5,4 +5,4 @@ pub mod outage;
 pub mod timetable;
 
 pub use outage::{Sent, Span, reckon};
-pub use timetable::{Fault, Step, timetable};
+pub use timetable::{Fault, Step, rolling, timetable};

@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 mod scenarios;
 
-pub use scenarios::{Calibrate, Chaos, Cold, Connect, Crash, Direct, Fanout, Idle, Mixed, Rate, Resume, Storm, Table};
+pub use scenarios::{
+    Calibrate, Chaos, ClusterTable, Cold, Connect, Crash, Direct, Fanout, Idle, Mixed, Rate, Resume, Storm, Table,
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -156,6 +158,8 @@ pub enum Scenario {
     Chaos(Chaos),
     /// The whole table of goals, with what was measured; server and load on a processor each unless told otherwise
     Table(Table),
+    /// The goals of a cluster, with what was measured; --nodes 3 unless said otherwise, beside one node over the same services
+    ClusterTable(ClusterTable),
 }
 
 impl Common {

@@ -86,11 +86,16 @@ fn run(mut cli: Cli) -> anyhow::Result<Outcome> {
     match &cli.scenario {
         Scenario::Table(_) => cli.common.pin_apart(),
         Scenario::Chaos(options) => scenario::prepare_chaos(&mut cli.common, options),
+        Scenario::ClusterTable(_) => cli.common.nodes = cli.common.nodes.or(Some(table::NODES)),
         _ => {}
     }
-    let mut stage = Stage::open(cli.common, !matches!(cli.scenario, Scenario::Calibrate(_)))?;
+    let mut stage = Stage::open(
+        cli.common,
+        !matches!(cli.scenario, Scenario::Calibrate(_) | Scenario::ClusterTable(_)),
+    )?;
     let played = match &cli.scenario {
         Scenario::Table(options) => table::play_table(&mut stage, options),
+        Scenario::ClusterTable(options) => table::play_cluster_table(&mut stage, options),
         Scenario::Chaos(options) => scenario::play_chaos(&mut stage, options),
         scenario => scenario::play(&mut stage, scenario).map(|section| (vec![section], Vec::new())),
     };

@@ -100,6 +100,11 @@ impl Gauges {
     /// A server or a service of that name is this process now; what it used before counts on.
     pub fn follow(&mut self, name: &str, pid: u32, is_node: bool) -> std::io::Result<()> {
         let gauges = if is_node { &mut self.nodes } else { &mut self.beside };
+        let same =
+            |known: &Gauge| known.name == name && matches!(known.source, Source::Process { pid: it, .. } if it == pid);
+        if gauges.iter().any(same) {
+            return Ok(());
+        }
         let mut gauge = Gauge::of_process(name, pid)?;
         match gauges.iter_mut().find(|known| known.name == name) {
             Some(known) => {
@@ -204,7 +209,7 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
-    use super::{Gauges, Machine, kib, memory_of};
+    use super::{CpuClock, Gauges, Machine, kib, memory_of};
 
     #[test]
     fn a_server_that_was_started_again_has_used_what_it_used_before() {
@@ -212,6 +217,10 @@ mod tests {
         let mut gauges = Gauges::default();
         gauges.follow("node1", std::process::id(), true).unwrap();
         let before = gauges.cpu_ns().unwrap();
+        gauges.follow("node1", std::process::id(), true).unwrap();
+        let counted = gauges.cpu_ns().unwrap();
+        let used = CpuClock::of(std::process::id()).unwrap().read().unwrap();
+        assert!(counted <= used, "a process that is followed again counts once");
         gauges.follow("node1", child.id(), true).unwrap();
         assert!(before > 0 && gauges.cpu_ns().unwrap() >= before);
         gauges.follow("kafka", std::process::id(), false).unwrap();

@@ -51,7 +51,8 @@ pub fn play(stage: &mut Stage, scenario: &Scenario) -> anyhow::Result<Section> {
         Scenario::Crash(options) => crash(stage, options),
         Scenario::Cold(options) => cold(stage, options),
         Scenario::Calibrate(options) => calibrate(options),
-        Scenario::Chaos(_) | Scenario::Table(_) => anyhow::bail!("it is many scenarios"),
+        Scenario::Chaos(options) => chaos::play(stage, options),
+        Scenario::Table(_) | Scenario::ClusterTable(_) => anyhow::bail!("it is many scenarios"),
     }
 }
 

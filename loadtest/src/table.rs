@@ -1,5 +1,9 @@
 //! The table of goals: one scenario after the other, each on a fresh server, each line with its goal and what was read.
 
+mod cluster;
+
+pub use cluster::{NODES, play_cluster_table};
+
 use crate::cli::{Cold, Connect, Crash, Direct, Fanout, Idle, Rate, Resume, Scenario, Table};
 use crate::measure::Op;
 use crate::report::{Row, Section};

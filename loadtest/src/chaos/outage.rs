@@ -77,7 +77,9 @@ pub fn reckon(sends: &[Sent], span: Span) -> Outage {
         } else {
             send.answered_ns
         };
-        if until > span.from_ns && send.intended_ns < span.to_ns {
+        // What was on its way when the next fault came, and not for long, waited for that one's sake.
+        let next = until > span.to_ns && span.to_ns.saturating_sub(send.intended_ns) <= AFFECTED_NS;
+        if until > span.from_ns && send.intended_ns < span.to_ns && !next {
             waits.entry(send.conversation).or_default().push(Wait {
                 from: send.intended_ns.max(span.from_ns),
                 until: until.max(send.intended_ns),
@@ -213,6 +215,12 @@ mod tests {
     fn sends_of_other_times_are_left_out() {
         let found = outage(&[(1, 1_000, 9_000), (1, 20_000, 29_000)]);
         assert_eq!(found, Outage::default());
+    }
+
+    #[test]
+    fn what_the_next_fault_held_up_is_that_ones() {
+        let found = outage(&[(1, 19_900, 28_000), (2, 19_000, 21_000)]);
+        assert_eq!(found.without_ms, [11_000.0], "only what had waited before it came");
     }
 
     #[test]

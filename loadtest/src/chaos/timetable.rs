@@ -160,6 +160,19 @@ pub fn timetable(seed: u64, length: Length, faults: &[Fault], nodes: usize) -> V
     }
 }
 
+/// Every node drained and started again at once, in order.
+pub fn rolling(nodes: usize) -> Vec<Step> {
+    let step = |node| Step {
+        calm_ms: CALM_MS.0,
+        fault: Fault::Drain,
+        node,
+        other: node,
+        frozen: false,
+        hold_ms: 0,
+    };
+    (0..nodes).map(step).collect()
+}
+
 fn between(dice: &mut Dice, (least, most): (u64, u64)) -> u64 {
     least + dice.below((most - least + 1) as usize) as u64
 }
@@ -168,7 +181,7 @@ fn between(dice: &mut Dice, (least, most): (u64, u64)) -> u64 {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{Fault, Length, timetable};
+    use super::{Fault, Length, rolling, timetable};
 
     const MINUTES: Length = Length::Seconds(600.0);
 
@@ -208,6 +221,12 @@ mod tests {
         let befallen: BTreeSet<usize> = steps.iter().map(|step| step.node).collect();
         assert_eq!(befallen.len(), 3);
         assert!(steps.iter().any(|step| step.hold_ms < 1_000) && steps.iter().any(|step| step.hold_ms > 5_000));
+    }
+
+    #[test]
+    fn a_rolling_restart_takes_each_node_once_in_order() {
+        let nodes: Vec<usize> = rolling(3).iter().map(|step| step.node).collect();
+        assert_eq!(nodes, [0, 1, 2]);
     }
 
     #[test]

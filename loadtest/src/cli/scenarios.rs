@@ -186,6 +186,9 @@ pub struct Chaos {
     /// So many faults, in place of minutes
     #[arg(long)]
     pub rounds: Option<usize>,
+    /// Restart each node once in order, one after the other, in place of a schedule
+    #[arg(long, conflicts_with_all = ["minutes", "rounds", "faults"])]
+    pub rolling: bool,
     /// So many seeds, one after another, from --seed on; each on fresh nodes
     #[arg(long, default_value_t = 1)]
     pub seeds: u64,
@@ -200,4 +203,20 @@ pub struct Chaos {
     /// Seconds after which a client gives up a node that says nothing, and takes another; doubled each time in vain
     #[arg(long, default_value_t = 5.0)]
     pub patience: f64,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct ClusterTable {
+    /// A tenth of everything: to see that it works, not what it holds
+    #[arg(long)]
+    pub quick: bool,
+    /// Only lines that contain this
+    #[arg(long)]
+    pub only: Option<String>,
+    /// How often a node is killed
+    #[arg(long, default_value_t = 20)]
+    pub kills: usize,
+    /// Connections of each node; all together is what the line tells
+    #[arg(long, default_value_t = 5_000)]
+    pub connections: usize,
 }

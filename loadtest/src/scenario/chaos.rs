@@ -8,7 +8,7 @@ use self::probe::Probe;
 use super::{CONNECT_PATIENCE_S, PREPARE_RATE};
 use crate::cast::Cast;
 use crate::chaos::timetable::Length;
-use crate::chaos::{Fault, Sent, Span, reckon, timetable};
+use crate::chaos::{Fault, Sent, Span, reckon, rolling, timetable};
 use crate::cli::{Chaos, Common};
 use crate::plan::{Acks, Command, Lane, What, Who};
 use crate::report::{FaultRow, Row, Section};
@@ -42,9 +42,10 @@ pub fn prepare_chaos(common: &mut Common, options: &Chaos) {
 }
 
 fn wanted(options: &Chaos) -> Vec<Fault> {
-    let mut wanted = match options.faults.is_empty() {
-        true => Fault::ALL.to_vec(),
-        false => options.faults.clone(),
+    let mut wanted = match (options.rolling, options.faults.is_empty()) {
+        (true, _) => vec![Fault::Drain],
+        (false, true) => Fault::ALL.to_vec(),
+        (false, false) => options.faults.clone(),
     };
     wanted.sort_unstable();
     wanted.dedup();
@@ -81,14 +82,18 @@ fn broken(stage: &mut Stage, seed: u64, error: &anyhow::Error) -> Section {
     section
 }
 
-fn play(stage: &mut Stage, options: &Chaos) -> anyhow::Result<Section> {
+/// One seed.
+pub fn play(stage: &mut Stage, options: &Chaos) -> anyhow::Result<Section> {
     let seed = stage.seed();
     let (faults, left_out) = possible(stage, &wanted(options));
     let length = match options.rounds {
         Some(rounds) => Length::Faults(rounds),
         None => Length::Seconds(options.minutes * 60.0),
     };
-    let steps = timetable(seed, length, &faults, stage.doors.len());
+    let steps = match options.rolling {
+        true => rolling(stage.doors.len()),
+        false => timetable(seed, length, &faults, stage.doors.len()),
+    };
     let (cast, lanes) = society(stage, options)?;
     let mut manner = stage.manner(Acks::Every { ms: 500 });
     (manner.patience_ms, manner.journal) = ((options.patience * 1000.0) as u64, true);

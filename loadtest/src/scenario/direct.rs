@@ -14,8 +14,8 @@ const HOPELESS_S: f64 = 3.0;
 pub fn direct(stage: &mut Stage, options: &Direct) -> anyhow::Result<Section> {
     let mut cast = Cast::default();
     stage.sign_up(&mut cast, options.pairs * 2)?;
-    for pair in 0..options.pairs as u32 {
-        cast.add_direct(pair * 2, pair * 2 + 1);
+    for (a, b) in pairs(&cast) {
+        cast.add_direct(a, b);
     }
     let (name, acks) = match options.receipts {
         true => ("receipts", Acks::Each),
@@ -50,4 +50,16 @@ pub fn direct(stage: &mut Stage, options: &Direct) -> anyhow::Result<Section> {
         trial.measure_within(rate.warm_up, rate.seconds, doing, hopeless)
     })?;
     trial.finish()
+}
+
+/// Everybody with somebody who comes in by another door, where there are several and as far as it goes.
+fn pairs(cast: &Cast) -> Vec<(u32, u32)> {
+    let mut order: Vec<u32> = (0..cast.people.len() as u32).collect();
+    order.sort_by_key(|number| cast.people[*number as usize].door);
+    let (first, second) = order.split_at(order.len() / 2);
+    let known = cast.people.iter().all(|person| person.door.is_some());
+    match known {
+        true => first.iter().copied().zip(second.iter().copied()).collect(),
+        false => (0..first.len() as u32).map(|pair| (pair * 2, pair * 2 + 1)).collect(),
+    }
 }

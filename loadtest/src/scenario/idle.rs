@@ -15,7 +15,8 @@ const SPARE: usize = 700;
 
 pub fn idle(stage: &mut Stage, options: &Idle) -> anyhow::Result<Section> {
     let empty = stage.gauges.memory();
-    let most = (stage.machine.open_files as usize).saturating_sub(SPARE);
+    let nodes = stage.doors.len().max(1);
+    let most = (stage.machine.open_files as usize).saturating_sub(SPARE) * nodes;
     let clients = if stage.cluster.is_some() {
         options.clients.min(most)
     } else {
