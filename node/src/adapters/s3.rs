@@ -23,6 +23,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
 use aws_sdk_s3::primitives::ByteStream;
 use base64::Engine;
@@ -81,18 +82,17 @@ impl S3Blobs {
     /// removes one beside it at the same moment.
     async fn try_out(&self, settings: &Settings) -> PortResult<()> {
         let key = format!("{}{ASIDE}try-out-{}", self.prefix, FileId::fresh());
-        for conflicts in 0.. {
+        let put = async || {
             let put = self.client.put_object().bucket(&self.bucket).key(&key);
-            match put.body(ByteStream::from_static(b"")).send().await {
-                Ok(_) => break,
-                Err(error) if errors::may_be_conflict(&error) && conflicts < MOST_CONFLICTS => {
-                    tokio::time::sleep(CONFLICT_PAUSE).await;
-                }
-                Err(error) => return Err(errors::cannot_open(settings, &error)),
-            }
-        }
-        let delete = self.client.delete_object().bucket(&self.bucket).key(&key).send().await;
-        delete.map_err(|error| errors::cannot_open(settings, &error))?;
+            put.body(ByteStream::from_static(b"")).send().await
+        };
+        insist(put)
+            .await
+            .map_err(|error| errors::cannot_open(settings, &error))?;
+        let delete = async || self.client.delete_object().bucket(&self.bucket).key(&key).send().await;
+        insist(delete)
+            .await
+            .map_err(|error| errors::cannot_open(settings, &error))?;
         Ok(())
     }
 
@@ -112,6 +112,23 @@ impl S3Blobs {
             Ok(_) => Ok(()),
             Err(error) if is_missing(&error) => Ok(()),
             Err(error) => Err(failed("delete an object", &error)),
+        }
+    }
+}
+
+/// Asks again while it may be another node's doing that it fails.
+async fn insist<T, E>(request: impl AsyncFn() -> Result<T, SdkError<E>>) -> Result<T, SdkError<E>>
+where
+    E: ProvideErrorMetadata,
+{
+    let mut conflicts = 0;
+    loop {
+        match request().await {
+            Err(error) if errors::may_be_conflict(&error) && conflicts < MOST_CONFLICTS => {
+                conflicts += 1;
+                tokio::time::sleep(CONFLICT_PAUSE).await;
+            }
+            outcome => return outcome,
         }
     }
 }
