@@ -113,11 +113,7 @@ fn longest_block(waits: &[Wait], fault: u64) -> Option<(u64, u64)> {
         let slow = wait.length() > AFFECTED_NS;
         match blocks.last_mut() {
             // Somebody waits still: others who are served meanwhile do not help them.
-            Some((_, until)) if wait.from <= *until => {
-                if slow {
-                    *until = (*until).max(wait.until);
-                }
-            }
+            Some((_, until)) if wait.from <= *until => *until = (*until).max(if slow { wait.until } else { 0 }),
             _ if slow => {
                 let from = served.max(blocks.last().map_or(fault, |(_, until)| *until));
                 blocks.push((from.min(wait.from), wait.until));
