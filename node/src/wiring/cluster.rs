@@ -154,7 +154,12 @@ impl Joined {
         let (placed, mut effective) = watch::channel(first);
         tasks.spawn(keep_placed(lease.cluster(), system.clone(), own.clone(), placed));
         let entered = tokio::time::timeout(ENTER, up(&own, &lease, &mut effective)).await;
-        entered.map_err(|_| Failure::internal("the cluster gave this node no share in time".to_owned()))?;
+        let outside = |why: &str| Err(Failure::internal(why.to_owned()));
+        match entered {
+            Ok(true) => {}
+            Ok(false) => return outside("another process joined by this node's name"),
+            Err(_) => return outside("the cluster gave this node no share in time"),
+        }
         tasks.spawn(keep_up(
             own.clone(),
             lease.clone(),
@@ -251,8 +256,25 @@ async fn keep_placed(
     }
 }
 
-/// Lets the latest table take effect, says that the node is up, and waits until the table that knows it has taken effect.
-async fn up(own: &NodeId, lease: &Lease, effective: &mut watch::Receiver<Effective>) {
+/// [`rise`], begun anew whenever the lease runs out meanwhile: the node is known as joining again then.
+async fn up(own: &NodeId, lease: &Lease, effective: &mut watch::Receiver<Effective>) -> bool {
+    loop {
+        tokio::select! {
+            risen = rise(own, lease, effective) => return risen,
+            () = lease.lapsed() => {}
+        }
+    }
+}
+
+/// Waits until the node is in the cluster, lets the latest table take effect, says that the node is up, and waits until the
+/// table that knows it has taken effect. False when another process bears the node's name, or the node leaves.
+async fn rise(own: &NodeId, lease: &Lease, effective: &mut watch::Receiver<Effective>) -> bool {
+    let mut status = lease.status();
+    let known = |status: &service::Status| status.standing.is_ready() || status.standing == Standing::Superseded;
+    let in_it = status.wait_for(known).await.map(|status| status.standing.is_ready());
+    if !in_it.unwrap_or(false) {
+        return false;
+    }
     let mut cluster = lease.cluster();
     let now = cluster.borrow().table.epoch;
     effective.wait_for(|table| table.epoch >= now).await.ok();
@@ -263,9 +285,9 @@ async fn up(own: &NodeId, lease: &Lease, effective: &mut watch::Receiver<Effecti
         settled && member.is_some_and(|member| member.state == NodeState::Up)
     };
     let Ok(epoch) = cluster.wait_for(is_up).await.map(|cluster| cluster.table.epoch) else {
-        return;
+        return false;
     };
-    effective.wait_for(|table| table.epoch >= epoch).await.ok();
+    effective.wait_for(|table| table.epoch >= epoch).await.is_ok()
 }
 
 /// After each lapse: sends the clients away and is not ready until the node is up again. One whose name another process
@@ -284,20 +306,10 @@ async fn keep_up(
         while partings.try_join_next().is_some() {}
         let gateway = Arc::clone(&gateway);
         partings.spawn(async move { gateway.send_away().await });
-        let mut status = lease.status();
-        let known = |standing: Standing| standing.is_ready() || standing == Standing::Superseded;
-        let Ok(standing) = status
-            .wait_for(|status| known(status.standing))
-            .await
-            .map(|status| status.standing)
-        else {
-            return;
-        };
-        if standing == Standing::Superseded {
+        if !up(&own, &lease, &mut effective).await {
             lifecycle.drain();
             return;
         }
-        up(&own, &lease, &mut effective).await;
         lifecycle.ready();
         tracing::info!("in the cluster again");
     }
