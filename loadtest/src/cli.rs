@@ -31,7 +31,12 @@ Examples:
   rookery-load direct --nodes 3 --rate 500
 
   # five minutes of faults for each of four seeds, over three nodes
-  rookery-load chaos --minutes 5 --seed 1 --seeds 4 --html chaos.html
+  rookery-load chaos --minutes 5 --seed 1 --seeds 4 --html chaos.html \\
+      --fail-if 'not_whole>0' --fail-if 'open_in_the_end>0'
+
+  # pauses and losses of services over a cluster that is running
+  rookery-load chaos --url http://127.0.0.1:8081 --url http://127.0.0.1:8082 --server-pid 4711 --server-pid 4712 \\
+      --services data-cluster/services
 
   # kill -9 twenty times under load; exit status 2 if anything was lost, doubled, reordered or made up
   rookery-load crash --rounds 20

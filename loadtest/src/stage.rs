@@ -176,7 +176,8 @@ impl Stage {
         Ok(())
     }
 
-    fn follow_services(&mut self) {
+    /// After services have been started again: their processes are new.
+    pub fn follow_services(&mut self) {
         let Some(services) = &self.services else { return };
         for kind in Kind::ALL {
             // A service that has gone is somebody else's to complain about.

@@ -7,7 +7,7 @@ use crate::chaos::{Fault, Step};
 use crate::cluster::{Cluster, Kind};
 use crate::plan::Command;
 use crate::stage::Stage;
-use crate::sys::{now_ns, signal};
+use crate::sys::{interrupted, now_ns, signal};
 use crate::trial::Trial;
 
 /// How long a node may take to leave, and a service to be back.
@@ -95,13 +95,15 @@ fn cluster<'t>(trial: &'t mut Trial<'_>) -> anyhow::Result<&'t mut Cluster> {
 /// Waits until all nodes are ready and agree; where they are not ours, there is nothing to ask them.
 fn whole(trial: &mut Trial<'_>) -> anyhow::Result<bool> {
     if trial.stage.cluster.is_none() {
+        trial.stage.follow_services();
         return Ok(true);
     }
     trial.stage.follow()?;
-    let whole = trial.watch_until(WHOLE_S, |stage| match &mut stage.cluster {
-        Some(cluster) => cluster.is_whole(),
+    let done = trial.watch_until(WHOLE_S, |stage| match &mut stage.cluster {
+        Some(cluster) => Ok(interrupted() || cluster.is_whole()?),
         None => Ok(true),
     })?;
+    let whole = done && !interrupted();
     if !whole {
         trial.stage.console.say("the nodes are not whole again");
     }
