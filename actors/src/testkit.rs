@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod blobs;
 pub mod chats;
+pub mod clock;
 pub mod directory;
 pub mod files;
 pub mod log;

@@ -11,6 +11,10 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// The wall clock. The one place that reads it; pure code takes `now` as an argument.
     pub fn now() -> Self {
+        #[cfg(feature = "testkit")]
+        if let Some(simulated) = crate::testkit::clock::now() {
+            return simulated;
+        }
         Self(jiff::Timestamp::now().as_millisecond())
     }
 }

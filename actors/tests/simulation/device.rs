@@ -17,10 +17,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::ledger::{Ledger, Name};
+use crate::sends::Sends;
 use crate::world::{Node, World};
-
-/// A send that was not answered for so long is sent again.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A client of a user.
 pub struct Device {
@@ -28,22 +26,13 @@ pub struct Device {
     pub user: UserId,
     login: LoginId,
     id: Option<DeviceId>,
-    /// What it will send, the next last.
-    script: Vec<(String, Target)>,
-    waiting: Option<Waiting>,
+    sends: Sends,
     acked: BTreeMap<ConversationId, u64>,
     lot: Lot,
     world: Arc<World>,
     ledger: Arc<Ledger>,
     /// Says what it does.
     told: bool,
-}
-
-/// A send without an answer.
-struct Waiting {
-    id: String,
-    to: Target,
-    again: Instant,
 }
 
 /// What of a node a client sees.
@@ -57,6 +46,7 @@ struct Socket {
 struct Inner {
     got: Vec<ServerFrame>,
     closed: bool,
+    code: Option<CloseCode>,
 }
 
 impl Outlet for Socket {
@@ -78,8 +68,12 @@ impl Outlet for Socket {
         Pushed::Taken
     }
 
-    fn close(&self, _: CloseCode) {
-        self.inner.lock().closed = true;
+    fn close(&self, code: CloseCode) {
+        {
+            let mut inner = self.inner.lock();
+            inner.closed = true;
+            inner.code.get_or_insert(code);
+        }
         self.news.notify_one();
     }
 }
@@ -96,7 +90,7 @@ impl Device {
     pub fn new(
         number: usize,
         user: UserId,
-        script: Vec<(String, Target)>,
+        sends: Sends,
         lot: Lot,
         world: &Arc<World>,
         ledger: &Arc<Ledger>,
@@ -107,8 +101,7 @@ impl Device {
             user,
             login: LoginId::from_slice(&[100 + number as u8; 16]).unwrap(),
             id: None,
-            script,
-            waiting: None,
+            sends,
             acked: BTreeMap::new(),
             lot,
             world: Arc::clone(world),
@@ -156,36 +149,44 @@ impl Device {
         // A client that has nothing more to say stays to listen.
         let leaves = Instant::now() + Duration::from_millis(1000 + self.lot.below(12_000));
         // What was not answered on the connection before is sent again on this one.
-        if let Some(waiting) = &mut self.waiting {
-            waiting.again = Instant::now();
-        }
+        self.sends.reconnected(Instant::now());
         let mut latest = BTreeMap::new();
         loop {
-            let due = self.waiting.as_ref().map_or(next_send, |waiting| waiting.again);
             let look = Instant::now() + Duration::from_millis(500);
+            let due = self.sends.due(next_send).unwrap_or(look);
             let _ = timeout_at(due.min(look), socket.news.notified()).await;
-            let (got, closed) = {
+            let (got, closed, code) = {
                 let mut inner = socket.inner.lock();
-                (std::mem::take(&mut inner.got), inner.closed)
+                (std::mem::take(&mut inner.got), inner.closed, inner.code)
             };
             for frame in got {
                 self.hear(frame, &mut latest);
+            }
+            if code == Some(CloseCode::NodeStopping) {
+                self.wrong("was told that its node stops, which it does not");
             }
             if closed || node.mood.is(|mood| &mood.dead) {
                 return Over::CutOff;
             }
             self.ack(link);
-            if self.waiting.is_none() && self.script.is_empty() && !std::mem::replace(told, true) {
+            if self.sends.are_all_answered() && !std::mem::replace(told, true) {
                 done.notify_one();
             }
-            if self.id.is_some() && !self.script.is_empty() && Instant::now() > leaves && self.lot.percent(50) {
+            if self.id.is_some() && !self.sends.are_all_sent() && Instant::now() > leaves && self.lot.percent(50) {
                 return Over::Left;
             }
             if Instant::now() >= due {
-                self.say(link);
-                next_send = Instant::now() + self.pause();
+                self.say(link, next_send);
+                if Instant::now() >= next_send {
+                    next_send = Instant::now() + self.pause();
+                }
             }
         }
+    }
+
+    fn wrong(&self, what: &str) {
+        self.tell(|| format!("finds wrong: {what}"));
+        self.ledger.wrong(format!("device {} {what}", self.number));
     }
 
     fn tell(&self, what: impl Fn() -> String) {
@@ -208,29 +209,29 @@ impl Device {
         (self.user, id.to_owned())
     }
 
-    /// Sends what is due: what waits for an answer again, or else the next of the script.
-    fn say(&mut self, link: &Link) {
-        if self.waiting.is_none() {
-            let Some((id, to)) = self.script.pop() else { return };
+    /// Sends what is due.
+    fn say(&mut self, link: &Link, next: Instant) {
+        let due = self.sends.take_due(Instant::now(), next);
+        for (id, to) in due.unwrap_or_else(|what| {
+            self.wrong(&what);
+            Vec::new()
+        }) {
             self.ledger.asked(self.name(&id), self.conversation(to));
-            let again = Instant::now();
-            self.waiting = Some(Waiting { id, to, again });
+            let send = Send {
+                id: id.clone(),
+                to,
+                body: Some(format!("text of {id}")),
+                data: None,
+                attachments: Vec::new(),
+                reply_to: None,
+                mentions: Vec::new(),
+            };
+            self.tell(|| format!("sends {id}"));
+            link.frame(Request {
+                id: Some(id),
+                frame: ClientFrame::Send(Box::new(send)),
+            });
         }
-        let Some(waiting) = &mut self.waiting else { return };
-        waiting.again = Instant::now() + PATIENCE;
-        let send = Send {
-            id: waiting.id.clone(),
-            to: waiting.to,
-            body: Some(format!("text of {}", waiting.id)),
-            data: None,
-            attachments: Vec::new(),
-            reply_to: None,
-            mentions: Vec::new(),
-        };
-        link.frame(Request {
-            id: Some(waiting.id.clone()),
-            frame: ClientFrame::Send(Box::new(send)),
-        });
     }
 
     fn conversation(&self, to: Target) -> ConversationId {
@@ -265,12 +266,14 @@ impl Device {
                 let name = self.name(&id);
                 self.ledger.sent(&name, seq);
                 self.ledger.shown(self.number, conversation, seq, name);
-                self.waiting.take_if(|waiting| waiting.id == id);
+                if let Err(what) = self.sends.sent(&id, conversation, seq) {
+                    self.wrong(&what);
+                }
             }
             ServerFrame::Error { id, retry_after_ms, .. } => {
                 let pause = Duration::from_millis(retry_after_ms.unwrap_or(100).clamp(20, 2000));
-                if let Some(waiting) = self.waiting.as_mut().filter(|waiting| Some(&waiting.id) == id.as_ref()) {
-                    waiting.again = Instant::now() + pause;
+                if let Some(id) = id {
+                    self.sends.refused(&id, Instant::now() + pause);
                 }
             }
             _ => {}

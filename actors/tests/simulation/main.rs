@@ -1,8 +1,9 @@
 //! The promises under faults, by simulation: real actors of several nodes over one log and one store in memory, on one
 //! thread and a clock that jumps from event to event, so that thousands of schedules pass in a minute.
 //!
-//! A seed says which nodes die, stand still, are cut off, drain and come back, when the log and the store fail, how long
-//! each payload takes, and who sends what when. At the end of each schedule everything is mended, and then must hold:
+//! A seed says which nodes die, stand still, are cut off, drain and come back, when the log and the store fail and clocks
+//! jump, how long each payload takes, and who sends what when. At the end of each schedule everything is mended, and then
+//! must hold:
 //!
 //! * **Acknowledged means kept**: whatever was answered `sent` is in the store, at the seq that was named.
 //! * **One order**: each conversation's seqs are 1, 2, 3, ... without a hole.
@@ -10,7 +11,12 @@
 //! * **Exact resume**: every device saw every message of its conversations, none twice on one connection or out of order,
 //!   and each as it is stored.
 //! * **Nothing made up**: what is stored was sent.
-//! * **It goes on**: every send was answered at last.
+//! * **It goes on**: every send was answered at last; on a connection that stays, with an error perhaps, in 25 s whatever
+//!   fails, and in 4 s where nodes only drain and join. No socket is told that its node stops when it does not.
+//! * **In their order** stand what one connection sent to a conversation, as far as nothing of it was refused or sent again.
+//!
+//! What stands still here is a node's network, log and store: its tasks run on, where those of a paused process would not.
+//! A client's own message may be shown to it before `sent`; that is not looked at.
 //!
 //! Each run plays the same seeds and some fresh ones. `ROOKERY_SIMULATION=FROM..TO` plays others, and a single one with its
 //! story printed: `ROOKERY_SIMULATION=42..43`. A seed repeats its plan; what of one instant comes first may differ, so one
@@ -21,6 +27,7 @@ mod device;
 mod gate;
 mod ledger;
 mod plan;
+mod sends;
 mod story;
 mod world;
 
@@ -32,9 +39,9 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 /// Enough to meet every fault in most company; few enough for every run of the tests.
-const USUAL: Range<u64> = 0..100;
+const USUAL: Range<u64> = 0..60;
 /// How many are played that were never played before.
-const FRESH: u64 = 50;
+const FRESH: u64 = 20;
 /// So many failures tell enough.
 const FAILURES: usize = 20;
 

@@ -23,6 +23,8 @@ pub enum Fault {
     Cut(&'static str, &'static str, Duration),
     /// The log refuses a node's appends.
     LogAway(&'static str, Duration),
+    /// The log refuses everybody's.
+    LogOut(Duration),
     /// The log takes a node's appends, and the node does not learn of some.
     LogMute(&'static str, Duration),
     /// The store does not answer a node.
@@ -31,12 +33,20 @@ pub enum Fault {
     Drain(&'static str, Duration),
     /// It joins; or, where it is a member already, nothing happens.
     Join(&'static str),
+    /// The wall clock of all jumps by so many milliseconds.
+    Jump(i64),
+}
+
+/// Whether a seed's nodes only come and go as they are told to, so that nobody has to wait for long.
+pub fn is_orderly(seed: u64) -> bool {
+    seed.is_multiple_of(6)
 }
 
 /// What goes wrong, by when.
 pub fn of(seed: u64) -> Vec<(Duration, Fault)> {
     let mut lot = Lot::new(seed);
     let count = 1 + lot.below(6);
+    let fault = if is_orderly(seed) { order } else { fault };
     let mut plan: Vec<_> = (0..count).map(|_| (moment(&mut lot), fault(&mut lot))).collect();
     plan.sort_by_key(|(at, _)| *at);
     plan
@@ -46,10 +56,18 @@ fn moment(lot: &mut Lot) -> Duration {
     Duration::from_millis(500 + lot.below(TROUBLE.as_millis() as u64 - 500))
 }
 
+fn order(lot: &mut Lot) -> Fault {
+    let time = Duration::from_millis(50 + lot.below(2500));
+    match lot.below(3) {
+        0 => Fault::Join("d"),
+        _ => Fault::Drain(lot.pick(&FIRST).unwrap(), time),
+    }
+}
+
 fn fault(lot: &mut Lot) -> Fault {
     let node = *lot.pick(&FIRST).unwrap();
     let time = Duration::from_millis(50 + lot.below(*lot.clone().pick(&[300, 2500, 5000]).unwrap()));
-    match lot.below(12) {
+    match lot.below(14) {
         0 | 1 => Fault::Kill(node, time),
         2 => Fault::Isolate(node, time),
         3 | 4 => Fault::Freeze(node, time),
@@ -61,6 +79,8 @@ fn fault(lot: &mut Lot) -> Fault {
         8 => Fault::LogMute(node, time),
         9 => Fault::StoreAway(node, time),
         10 => Fault::Drain(node, time),
+        11 => Fault::LogOut(time),
+        12 => Fault::Jump(lot.below(7_200_000) as i64 - 3_600_000),
         _ => Fault::Join("d"),
     }
 }

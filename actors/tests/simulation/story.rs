@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rookery_actors::id::{ConversationId, UserId};
 use rookery_actors::protocol::Target;
+use rookery_actors::testkit::clock;
+use rookery_actors::time::Timestamp;
 use rookery_cluster::id::NodeId;
 use rookery_cluster::membership::NodeState;
 use rookery_cluster::testkit::lot::Lot;
@@ -16,12 +18,20 @@ use crate::device::Device;
 use crate::gate::Mood;
 use crate::ledger::Ledger;
 use crate::plan::{self, FIRST, Fault};
+use crate::sends::Sends;
 use crate::world::{LEASE, World};
 
 const USERS: u8 = 5;
 /// Users from this one on have two devices.
 const TWO_DEVICES_FROM: u8 = 3;
 const MESSAGES: u64 = 12;
+
+/// What the wall clock shows at first.
+const BEGIN: i64 = 1_795_000_000_000;
+/// Whatever happens behind an open connection, an answer comes within this,
+const ANSWERED_WITHIN: Duration = Duration::from_secs(25);
+/// and within this where nodes only come and go as they are told to.
+const ANSWERED_IN_ORDER_WITHIN: Duration = Duration::from_secs(4);
 
 /// After the last fault ended, everything is answered and shown within this.
 const MENDED_WITHIN: Duration = Duration::from_secs(60);
@@ -37,6 +47,7 @@ pub fn run(seed: u64, told: bool) -> Result<(), String> {
 }
 
 async fn play(seed: u64, told: bool) -> Result<(), String> {
+    clock::set(Timestamp(BEGIN));
     let mut lot = Lot::new(!seed);
     let world = World::of(&FIRST, lot.fork()).await;
     let ledger = Arc::new(Ledger::default());
@@ -50,7 +61,8 @@ async fn play(seed: u64, told: bool) -> Result<(), String> {
         .enumerate()
         .map(|(number, user)| {
             let (script, done) = (script(number, user, &users, &mut lot), Arc::new(Notify::new()));
-            let device = Device::new(number, user, script, lot.fork(), &world, &ledger, told);
+            let sends = Sends::new(script, answered_within(seed, number));
+            let device = Device::new(number, user, sends, lot.fork(), &world, &ledger, told);
             devices.push(tokio::spawn(device.run(Arc::clone(&done))));
             done
         })
@@ -73,6 +85,16 @@ async fn play(seed: u64, told: bool) -> Result<(), String> {
         waited.map_err(|_| format!("device {number} still waits for an answer"))?;
     }
     judge(&world, &ledger, &users, within).await
+}
+
+/// How long a device waits until it says that something is wrong; nothing where it rather sends again.
+fn answered_within(seed: u64, device: usize) -> Option<Duration> {
+    let within = if plan::is_orderly(seed) {
+        ANSWERED_IN_ORDER_WITHIN
+    } else {
+        ANSWERED_WITHIN
+    };
+    (device % 2 == 1).then_some(within)
 }
 
 /// The user of each device.
@@ -133,6 +155,16 @@ async fn happen(world: Arc<World>, fault: Fault) {
             sleep(time).await;
         }
         Fault::LogAway(name, time) => set(&world, name, time, |mood| &mood.log_away).await,
+        Fault::LogOut(time) => {
+            let all = plan::ALL.map(|name| {
+                let world = Arc::clone(&world);
+                tokio::spawn(async move { set(&world, name, time, |mood| &mood.log_away).await })
+            });
+            for one in all {
+                one.await.unwrap();
+            }
+        }
+        Fault::Jump(milliseconds) => clock::jump(milliseconds),
         Fault::LogMute(name, time) => set(&world, name, time, |mood| &mood.log_mute).await,
         Fault::StoreAway(name, time) => set(&world, name, time, |mood| &mood.store_away).await,
         Fault::Drain(name, time) => {
