@@ -15,6 +15,8 @@ use super::socket::{Connection, Hub};
 const BATCH: usize = 64;
 /// How often it is looked whether all have left.
 const LOOK: Duration = Duration::from_millis(50);
+/// Those who come last are few: they need not be spread far.
+const LATE_SPREAD_MS: u64 = 1_000;
 
 /// Sends `goaway` to all, with reconnect times spread over the window, and waits until all have left or it is over.
 pub async fn sockets(hub: &Arc<Hub>, window: Duration) {
@@ -46,15 +48,27 @@ async fn ask(hub: &Arc<Hub>, reason: GoawayReason, window: Duration, mut asked: 
     let spread = u64::try_from(window.as_millis() / 2).unwrap_or(u64::MAX);
     tracing::info!(connections = hub.connections(), "asking clients to go elsewhere");
     hub.walk(BATCH, |connection| {
-        let goaway = ServerFrame::Goaway {
-            reason,
-            reconnect_after_ms: hub.admission.random(spread),
-            url: hub.door.elsewhere(connection.user),
-        };
-        connection.push(&Frames::one(goaway), Urgency::Answer);
-        asked(connection);
+        // Nothing comes before `hello`: one that has no session yet is told when it has.
+        if connection.is_attached() {
+            tell(hub, connection, reason, spread);
+            asked(connection);
+        }
     })
     .await;
+}
+
+/// A client whose socket was attached while the node began to stop.
+pub fn late(hub: &Hub, connection: &Connection) {
+    tell(hub, connection, GoawayReason::Drain, LATE_SPREAD_MS);
+}
+
+fn tell(hub: &Hub, connection: &Connection, reason: GoawayReason, spread: u64) {
+    let goaway = ServerFrame::Goaway {
+        reason,
+        reconnect_after_ms: hub.admission.random(spread),
+        url: hub.door.elsewhere(connection.user),
+    };
+    connection.push(&Frames::one(goaway), Urgency::Answer);
 }
 
 /// Closes who is still there with 1001, and waits until the close frames are out and the last requests are answered.

@@ -103,6 +103,11 @@ impl Connection {
         self.session.get().map(|session| &**session)
     }
 
+    /// Whether it has had its `hello`.
+    pub(in crate::gateway) fn is_attached(&self) -> bool {
+        self.session.get().is_some()
+    }
+
     /// Gives the connection its session. What was refused and written before there was one is made up for.
     pub(super) fn bind(&self, session: Box<dyn Session>) {
         let owed = {

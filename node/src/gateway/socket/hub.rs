@@ -22,6 +22,7 @@ use super::wheel;
 use crate::accounts::Caller;
 use crate::gateway::admission::Admission;
 use crate::gateway::door::Door;
+use crate::gateway::drain;
 
 /// How long a closed connection may take to say goodbye before it is cut.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(5);
@@ -97,7 +98,12 @@ impl Hub {
         match attached {
             // A login that was revoked while its socket was being attached is not in the list of sockets to close.
             Ok(()) if self.door.still(caller).is_err() => connection.close(CloseCode::LoggedOut),
-            Ok(()) => self.meters.upgrades.increment(1),
+            Ok(()) => {
+                self.meters.upgrades.increment(1);
+                if self.admission.is_draining() {
+                    drain::late(&self, &connection);
+                }
+            }
             Err(problem) => connection.close(refusal(&problem)),
         }
         let mut pump = Pump::new(connection);
