@@ -68,7 +68,8 @@ impl S3Blobs {
             bucket: settings.bucket.clone(),
             prefix: settings.prefix.clone(),
         };
-        let tried = tokio::time::timeout(OPEN_TIMEOUT, blobs.try_out(settings)).await;
+        // On the heap: the SDK's futures are nested as deep as the compiler looks, and others are around this one.
+        let tried = tokio::time::timeout(OPEN_TIMEOUT, Box::pin(blobs.try_out(settings))).await;
         tried.unwrap_or_else(|_| {
             let place = settings.place();
             Err(PortError::Unavailable(format!(
