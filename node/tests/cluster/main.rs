@@ -15,6 +15,13 @@ mod moves_are_quiet;
 mod nodes_come_and_go;
 mod zombies_harm_nobody;
 
+mod kafka_away;
+mod links_cut;
+mod mongodb_away;
+mod redis_away;
+mod s3_away;
+mod traffic;
+
 #[path = "../promises/acknowledged_means_kept.rs"]
 mod acknowledged_means_kept;
 #[path = "../promises/closed_by_default.rs"]

@@ -6,6 +6,7 @@ pub mod client;
 pub mod cluster;
 #[path = "../promises/support/http.rs"]
 pub mod http;
+pub mod link;
 pub mod load;
 #[path = "../promises/support/opening.rs"]
 pub mod opening;

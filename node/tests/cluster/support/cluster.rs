@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::http::Http;
+use super::link::Link;
 use super::server::{Endpoint, Server};
 use super::user::{User, items, number};
 use crate::services::{self, S3_KEYS, fresh};
@@ -56,6 +57,13 @@ impl Cluster {
             ]
         };
         Self::made_of((0..NODES).map(|_| address()).collect(), settings).await
+    }
+
+    /// Three nodes, with a link between the first two that can be cut.
+    pub async fn wired() -> (Self, Link) {
+        let link = Link::new().await;
+        let own = vec![Vec::new(), link.settings().to_vec(), Vec::new()];
+        (Self::made_of(own, &[]).await, link)
     }
 
     async fn made_of(own: Vec<Vec<(String, String)>>, settings: &[(&str, &str)]) -> Self {
@@ -229,8 +237,11 @@ async fn shared_settings(keys: &Path) -> Vec<(String, String)> {
         ("S3__ACCESS_KEY", S3_KEYS.0),
         ("S3__SECRET_KEY", S3_KEYS.1),
         ("CLUSTER__SHARDS", SHARDS),
-        // Services that many tests keep busy may be slow to answer the first question.
-        ("CLUSTER__WAIT_SECONDS", "20"),
+        // Services that many tests keep busy may be slow to answer, the first question and any other.
+        ("CLUSTER__WAIT_SECONDS", "60"),
+        ("MONGODB__COMMAND_TIMEOUT_MS", "25000"),
+        ("MONGODB__SELECTION_TIMEOUT_MS", "25000"),
+        ("MONGODB__CONNECT_TIMEOUT_MS", "25000"),
         ("CLUSTER__TOKEN_KEYS_DIR", keys.to_str().unwrap()),
     ];
     settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
