@@ -1,4 +1,4 @@
-//! The pure half of `chaos`: which faults come when ([`timetable`]), and how long users were without service ([`outage`]).
+//! The pure half of `chaos`: which faults come when ([`mod@timetable`]), and how long users were without service ([`outage`]).
 //! The half that kills and cuts is `scenario/chaos`.
 
 pub mod outage;
