@@ -34,8 +34,8 @@ test: tools ## Install what the tests need, then run all tests of a node on the 
 	@deploy/test/install-clients
 	@cargo test --workspace --locked $(ARGS)
 
-test-cluster: tools ## Install and start Kafka, MongoDB's protocol, Redis and S3, then run the tests of many nodes and real services
-	@deploy/test/run --workspace --test cluster --test membership --test services
+test-cluster: tools ## Install and start Kafka, MongoDB's protocol, Redis and S3, then run the tests of many nodes and real services, and the simulation
+	@deploy/test/run --workspace --test cluster --test membership --test services --test simulation
 
 lint: tools ## Check format, clippy and docs with warnings as errors, and that each crate builds alone
 	@cargo fmt --all --check
