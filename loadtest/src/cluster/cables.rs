@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,6 +29,8 @@ struct Shared {
     nodes: RwLock<Vec<SocketAddr>>,
     /// Pairs of places that do not reach each other, the smaller first.
     cut: RwLock<BTreeSet<(usize, usize)>>,
+    /// Datagrams that met a cut.
+    stopped: AtomicU64,
     ended: AtomicBool,
     returns: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -77,9 +79,12 @@ impl Drop for Cables {
 }
 
 impl Shared {
-    fn is_cut(&self, from: Option<usize>, to: usize) -> bool {
+    /// Whether a datagram meets a cut; then it is counted.
+    fn stops(&self, from: Option<usize>, to: usize) -> bool {
         let cut = self.cut.read().unwrap_or_else(PoisonError::into_inner);
-        from.is_some_and(|from| cut.contains(&(from.min(to), from.max(to))))
+        let stops = from.is_some_and(|from| cut.contains(&(from.min(to), from.max(to))));
+        self.stopped.fetch_add(u64::from(stops), Ordering::Relaxed);
+        stops
     }
 
     fn place_of(&self, address: SocketAddr) -> Option<usize> {
@@ -108,7 +113,7 @@ impl Relay {
             let Ok((size, from)) = self.public.recv_from(&mut buffer) else {
                 continue;
             };
-            if self.shared.is_cut(self.shared.place_of(from), self.place) {
+            if self.shared.stops(self.shared.place_of(from), self.place) {
                 continue;
             }
             // A node that is away refuses: that is no failure of the relay's.
@@ -133,7 +138,7 @@ impl Relay {
             let mut buffer = vec![0; LARGEST];
             while !shared.has_ended() {
                 let Ok(size) = back.recv(&mut buffer) else { continue };
-                if !shared.is_cut(peer, place) {
+                if !shared.stops(peer, place) {
                     drop(public.send_to(&buffer[..size], from));
                 }
             }
@@ -149,6 +154,7 @@ impl Relay {
 #[cfg(test)]
 mod tests {
     use std::net::UdpSocket;
+    use std::sync::atomic::Ordering;
     use std::time::Duration;
 
     use super::Cables;
@@ -179,6 +185,10 @@ mod tests {
         nodes[2].send_to(b"third", doors[0]).unwrap();
         let (size, _) = nodes[0].recv_from(&mut buffer).unwrap();
         assert_eq!(&buffer[..size], b"third");
+        // Either way has its thread, and the one back may be the slower.
+        while cables.shared.stopped.load(Ordering::Relaxed) < 2 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
 
         cables.mend(0, 1);
         nodes[1].send_to(b"again", doors[0]).unwrap();
