@@ -93,8 +93,8 @@ pub trait Blobs: Send + Sync + 'static {
     /// only once. Where one can, the upload itself may have given the key its content.
     async fn settle(&self, key: FileId) -> PortResult<Option<Head>>;
 
-    /// A `GET` (and, where the node itself serves it, `HEAD`) with support for single byte ranges. Signing asks nothing of the store: a key without content
-    /// gives a URL that answers 404.
+    /// A `GET` (and, where the node itself serves it, `HEAD`) with support for single byte ranges. Signing asks nothing of the
+    /// store: a key without content gives a URL that answers 404.
     async fn presign_get(&self, get: &Get, expires_at: Timestamp) -> PortResult<Presigned>;
 
     /// Begins a multipart upload. Several of one key may be under way; the first to be completed wins.

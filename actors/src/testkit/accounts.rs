@@ -287,7 +287,8 @@ async fn last_seen_only_grows(store: Store) {
     );
 }
 
-fn device(nth: i64) -> Device {
+/// A device of a login of its own, made and named by its number.
+pub fn device(nth: i64) -> Device {
     Device {
         id: DeviceId::fresh(),
         login: LoginId::fresh(),

@@ -3,25 +3,16 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use rookery_actors::id::{DeviceId, FileId, LoginId, UserId};
-use rookery_actors::ports::accounts::{AccountStore, Device};
+use rookery_actors::id::{FileId, UserId};
+use rookery_actors::ports::accounts::AccountStore;
 use rookery_actors::ports::files::FileStore;
+use rookery_actors::testkit::accounts::device;
 use rookery_actors::testkit::files::pending;
 use rookery_actors::time::Timestamp;
 use rookery_node::adapters::mongo::{MongoAccounts, MongoFiles};
 use tokio::task::JoinSet;
 
 use super::{open, support};
-
-fn device(nth: i64) -> Device {
-    Device {
-        id: DeviceId::fresh(),
-        login: LoginId::fresh(),
-        name: format!("device {nth}"),
-        created_at: Timestamp(nth),
-        last_seen_at: None,
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_never_has_more_pending_files_than_allowed() {
