@@ -1,6 +1,6 @@
 //! Replay: a connection is told what it missed, then gets it, oldest first, as fast as its outbox takes it, until it is live.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::actor::Work;
 use super::catch_up::{CatchUp, Need, Range};
@@ -12,7 +12,7 @@ use crate::frames::Frames;
 use crate::hub::Hub;
 use crate::id::{ConnectionId, ConversationId};
 use crate::interchange::{Question, Reply, Slice, Summary};
-use crate::outlet::{Pushed, Urgency};
+use crate::outlet::{Outlet, Pushed, Urgency};
 use crate::ports::chats::{Entry, StoredUpdate};
 use crate::protocol::server::SyncItem;
 use crate::protocol::{CloseCode, ErrorCode, Problem, ServerFrame};
@@ -20,55 +20,53 @@ use crate::protocol::{CloseCode, ErrorCode, Problem, ServerFrame};
 impl Work {
     /// Replays what a connection lacks, until it is live, full or gone.
     pub(super) async fn replay(&self, connection: ConnectionId) {
-        loop {
-            let going_on = match self.next_need(connection) {
+        while let Some((outlet, need)) = self.next_need(connection) {
+            let going_on = match need {
                 Need::Nothing => return,
-                Need::Sync(page) => self.sync(connection, page).await,
-                Need::Gap(gap) => Ok(self.gap(connection, gap)),
-                Need::Entries(range) => self.entries(connection, range).await,
+                Need::Sync(page) => self.sync(&outlet, page).await,
+                Need::Gap(gap) => Ok(self.gap(&outlet, gap)),
+                Need::Entries(range) => self.entries(&outlet, range).await,
             };
-            match going_on {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(problem) => return self.give_up(connection, &problem),
+            if !going_on.unwrap_or_else(|problem| self.give_up(&outlet, &problem)) {
+                return;
             }
         }
     }
 
-    fn with<T>(&self, connection: ConnectionId, act: impl FnOnce(&mut Attached) -> T) -> Option<T> {
-        self.cell.state().connection(connection).map(act)
+    /// Acts on the attachment whose need is seen to, and answers whether to go on. A socket that was attached anew meanwhile
+    /// may need something else, `sync` before all: what was made ready is not for it, and what it needs is looked up again.
+    fn with(&self, outlet: &Weak<dyn Outlet>, act: impl FnOnce(&mut Attached) -> bool) -> bool {
+        self.cell.state().attachment(outlet).is_none_or(act)
     }
 
-    fn next_need(&self, connection: ConnectionId) -> Need {
-        let need = self.with(connection, |attached| {
-            let Phase::CatchingUp(catch_up) = &mut attached.phase else {
-                return Need::Nothing;
-            };
-            catch_up.waiting = false;
-            let need = catch_up.need();
-            if need == Need::Nothing {
-                attached.phase = Phase::Live;
+    /// What a connection needs next, and the attachment that needs it; nothing when it is gone.
+    fn next_need(&self, connection: ConnectionId) -> Option<(Weak<dyn Outlet>, Need)> {
+        let mut state = self.cell.state();
+        let attached = state.connection(connection)?;
+        let need = match &mut attached.phase {
+            Phase::Live => Need::Nothing,
+            Phase::CatchingUp(catch_up) => {
+                catch_up.waiting = false;
+                catch_up.need()
             }
-            need
-        });
-        need.unwrap_or(Need::Nothing)
+        };
+        if need == Need::Nothing {
+            attached.phase = Phase::Live;
+        }
+        Some((Arc::downgrade(&attached.outlet), need))
     }
 
     /// Sends one `sync` frame; false when the outbox is full.
-    async fn sync(&self, connection: ConnectionId, page: Vec<Range>) -> Result<bool, Problem> {
+    async fn sync(&self, outlet: &Weak<dyn Outlet>, page: Vec<Range>) -> Result<bool, Problem> {
         let mut conversations = Vec::with_capacity(page.len());
         for range in &page {
             conversations.extend(self.sync_item(range.conversation).await?);
         }
         let most = self.core.limits.sync_messages;
-        let pushed = self.with(connection, |attached| {
+        let going_on = self.with(outlet, |attached| {
             let Phase::CatchingUp(catch_up) = &mut attached.phase else {
                 return false;
             };
-            // It was attached anew meanwhile, having had its `sync` elsewhere.
-            if !catch_up.sync_due {
-                return true;
-            }
             let more = catch_up.is_more_than(&page);
             let frames = Frames::one(ServerFrame::Sync { conversations, more });
             catch_up.waiting = attached.outlet.push(&frames, Urgency::Sequenced) != Pushed::Taken;
@@ -82,7 +80,7 @@ impl Work {
             }
             true
         });
-        Ok(pushed.unwrap_or(false))
+        Ok(going_on)
     }
 
     /// What `sync` says of a conversation; nothing when the user left it meanwhile.
@@ -114,16 +112,16 @@ impl Work {
     }
 
     /// Names what is left out; false when the outbox is full.
-    fn gap(&self, connection: ConnectionId, gap: Range) -> bool {
-        self.push_where_behind(connection, |catch_up, _, push| catch_up.push_gap(gap, push))
+    fn gap(&self, outlet: &Weak<dyn Outlet>, gap: Range) -> bool {
+        self.push_where_behind(outlet, |catch_up, _, push| catch_up.push_gap(gap, push))
     }
 
     /// Sends the next entries of a range; false when the outbox is full.
-    async fn entries(&self, connection: ConnectionId, range: Range) -> Result<bool, Problem> {
+    async fn entries(&self, outlet: &Weak<dyn Outlet>, range: Range) -> Result<bool, Problem> {
         let to = range.to.min(range.from + defaults::REPLAY_CHUNK - 1);
         let entries = self.core.entries(range.conversation, range.from, to).await?;
         let read = Range { to, ..range };
-        Ok(self.push_where_behind(connection, |catch_up, told, push| {
+        Ok(self.push_where_behind(outlet, |catch_up, told, push| {
             let taken = catch_up.push_entries(read, entries, told, push);
             let next = catch_up.next(range.conversation).unwrap_or(to + 1);
             told.pass(range.conversation, next - 1);
@@ -134,10 +132,10 @@ impl Work {
     /// Hands frames over as `act` says, if the connection is still catching up; false when it is not, or is full.
     fn push_where_behind(
         &self,
-        connection: ConnectionId,
+        outlet: &Weak<dyn Outlet>,
         act: impl FnOnce(&mut CatchUp, &mut Told, &dyn Fn(&Frames) -> bool) -> bool,
     ) -> bool {
-        let taken = self.with(connection, |attached| {
+        self.with(outlet, |attached| {
             let outlet = Arc::clone(&attached.outlet);
             let Phase::CatchingUp(catch_up) = &mut attached.phase else {
                 return false;
@@ -147,14 +145,16 @@ impl Work {
             });
             catch_up.waiting = !taken;
             taken
-        });
-        taken.unwrap_or(false)
+        })
     }
 
     /// The conversation could not be read: the client comes back, to another node perhaps, and misses nothing.
-    fn give_up(&self, connection: ConnectionId, problem: &Problem) {
-        tracing::warn!(user = %self.cell.user, %problem, "a replay was given up");
-        self.with(connection, |attached| attached.outlet.close(CloseCode::Overloaded));
+    fn give_up(&self, outlet: &Weak<dyn Outlet>, problem: &Problem) -> bool {
+        self.with(outlet, |attached| {
+            tracing::warn!(user = %self.cell.user, %problem, "a replay was given up");
+            attached.outlet.close(CloseCode::Overloaded);
+            false
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 mod attached;
 mod told;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use smallvec::SmallVec;
 
@@ -156,6 +156,12 @@ impl State {
         self.attached
             .iter_mut()
             .find(|attached| attached.outlet.id() == connection)
+    }
+
+    /// A connection as it was attached with that outlet, if it was not attached anew since.
+    pub fn attachment(&mut self, outlet: &Weak<dyn Outlet>) -> Option<&mut Attached> {
+        let is_same = |attached: &&mut Attached| std::ptr::addr_eq(Arc::as_ptr(&attached.outlet), outlet.as_ptr());
+        self.attached.iter_mut().find(is_same)
     }
 
     /// Answers a request of a connection; hands the frame back when the connection is not here.

@@ -277,3 +277,15 @@ fn what_has_no_place_in_the_stream_waits_for_sync() {
     assert_eq!(attached.aside(&receipt, Urgency::Ephemeral), Pushed::Taken);
     assert_eq!(socket.got.lock().len(), 1, "from then on it comes at once");
 }
+
+#[test]
+fn a_socket_that_is_attached_anew_is_another_attachment() {
+    let mut state = loaded(inbox(vec![membership(conversation(0), 0, 3)], vec![]));
+    let sockets: [Arc<dyn Outlet>; 2] = [Socket::new(1), Socket::new(1)];
+    let outlets = sockets.each_ref().map(Arc::downgrade);
+    for socket in sockets {
+        state.attach(socket, device(0), login(), 2_000);
+    }
+    assert!(state.connection(ConnectionId(1)).is_some());
+    assert!(state.attachment(&outlets[0]).is_none() && state.attachment(&outlets[1]).is_some());
+}
