@@ -157,7 +157,7 @@ impl Client {
         self.pending.remove(place)
     }
 
-    /// The socket is gone: what was not answered must be written again.
+    /// The socket is gone, and with it whatever was put off; what was not answered must be written again.
     pub fn disconnect(&mut self) {
         self.socket = None;
         self.stage = Stage::Off;
@@ -165,6 +165,7 @@ impl Client {
         self.hello = false;
         self.blocked = false;
         self.watched = false;
+        self.ack_due = false;
         self.partial = Vec::new();
         self.out = Vec::new();
         self.pending.iter_mut().for_each(|pending| pending.written = false);

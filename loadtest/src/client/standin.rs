@@ -84,6 +84,12 @@ impl Standin {
         self.accepted.load(Ordering::Relaxed)
     }
 
+    /// How far everybody who acked anything has acked, at least.
+    pub fn acked(&self) -> u64 {
+        let state = self.state.lock().unwrap();
+        state.acked.values().min().copied().unwrap_or(0)
+    }
+
     pub fn messages(&self) -> usize {
         self.state.lock().unwrap().log.len()
     }

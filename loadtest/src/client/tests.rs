@@ -260,3 +260,19 @@ fn a_cut_client_stays_away_and_catches_up_when_it_comes_back() {
         "what was missed is no latency of delivery"
     );
 }
+
+#[test]
+fn a_client_that_came_back_acks_what_it_gets() {
+    let conversation = ConversationId::fresh();
+    let standin = Standin::start(conversation, Fault::HangUp);
+    // Acks are put off for so long that the connections end before the first.
+    let mut fleet = fleet(&[&standin], conversation, Acks::Every { ms: 300 }, 0);
+    fleet.connect(&Who::All, 1000.0, now_ns()).unwrap();
+    assert!(settle(&mut fleet, 20).is_calm(), "not everybody is connected");
+    send(&mut fleet, 100);
+    let end = now_ns() + 20 * SECOND;
+    while standin.acked() < 100 && now_ns() < end {
+        fleet.listen_until(now_ns() + 20_000_000).unwrap();
+    }
+    assert_eq!(standin.acked(), 100);
+}
