@@ -31,8 +31,7 @@ Examples:
   rookery-load direct --nodes 3 --rate 500
 
   # five minutes of faults for each of four seeds, over three nodes
-  rookery-load chaos --minutes 5 --seed 1 --seeds 4 --html chaos.html \\
-      --fail-if 'not_whole>0' --fail-if 'open_in_the_end>0'
+  rookery-load chaos --minutes 5 --seed 1 --seeds 4 --html chaos.html
 
   # pauses and losses of services over a cluster that is running
   rookery-load chaos --url http://127.0.0.1:8081 --url http://127.0.0.1:8082 --server-pid 4711 --server-pid 4712 \\
@@ -90,7 +89,7 @@ pub struct Common {
     /// A setting of the started server, as ROOKERY_LIMITS__FRAME_BYTES=65536; may be repeated
     #[arg(long, global = true, help_heading = "Server", value_name = "KEY=VALUE", value_parser = setting)]
     pub server_env: Vec<(String, String)>,
-    /// Keep the started server's data and log
+    /// Keep data and logs of what was started here, also of a run that passed
     #[arg(long, global = true, help_heading = "Server")]
     pub keep: bool,
     /// The links between the nodes that are started can be cut.

@@ -39,6 +39,8 @@ pub struct Order {
     pub cpus: Option<Vec<usize>>,
     /// Settings of the user's own, over ours.
     pub environment: Vec<(String, String)>,
+    /// The directory in which each has one of its own.
+    pub ground: PathBuf,
 }
 
 pub struct Cluster {
@@ -65,6 +67,8 @@ impl Cluster {
     pub fn alone(order: Order) -> anyhow::Result<Self> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::start(Recipe {
+            name: "server".into(),
+            ground: order.ground,
             binary: order.binary,
             cpus: order.cpus,
             listen: any,
@@ -81,7 +85,7 @@ impl Cluster {
 
     /// So many nodes over these services; with `cables`, their links can be cut.
     pub fn start(order: Order, nodes: usize, services: &Services, cables: bool) -> anyhow::Result<Self> {
-        let keys = tempfile::Builder::new().prefix("rookery-load-keys-").tempdir()?;
+        let keys = tempfile::Builder::new().prefix("keys-").tempdir_in(&order.ground)?;
         let mut dice = Dice::fork(now_ns(), u64::from(std::process::id()));
         let name = format!("load-{:08x}", dice.throw() as u32);
         services.make_bucket(BUCKET, &name)?;
@@ -175,10 +179,10 @@ impl Cluster {
         self.nodes.first().map(Server::settings).unwrap_or_default()
     }
 
-    /// Leaves data and logs behind, and says where.
-    pub fn keep(&mut self) -> Vec<PathBuf> {
+    /// Leaves data and logs behind.
+    pub fn keep(&mut self) {
         let nodes = self.nodes.iter_mut().chain(&mut self.retired);
-        nodes.filter_map(Server::keep).collect()
+        nodes.for_each(Server::keep);
     }
 }
 
@@ -202,6 +206,8 @@ impl Shared {
         let own = own.map(|(key, value)| (key.to_owned(), value));
         let all = self.settings.iter().cloned().chain(own);
         Ok(Recipe {
+            name: name.to_owned(),
+            ground: self.order.ground.clone(),
             binary: self.order.binary.clone(),
             cpus: self.order.cpus.clone(),
             listen,

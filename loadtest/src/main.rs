@@ -13,6 +13,7 @@ mod client;
 mod cluster;
 mod console;
 mod fleet;
+mod ground;
 mod http;
 mod measure;
 mod plan;
@@ -110,15 +111,17 @@ fn run(mut cli: Cli) -> anyhow::Result<Outcome> {
     let report = reported(&stage, began, sections, rows);
     print!("{}", report::text(&report));
     write(&stage, &report)?;
-    if stage.common.keep || matches!(report.outcome, Outcome::AuditFailed | Outcome::Failed) {
+    let bad = stage.common.keep || matches!(report.outcome, Outcome::AuditFailed | Outcome::Failed);
+    // Of chaos each seed is judged apart, and has been.
+    if bad && !matches!(cli.scenario, Scenario::Chaos(_)) {
         keep(&mut stage);
     }
     Ok(report.outcome)
 }
 
 fn keep(stage: &mut Stage) {
-    for kept in stage.keep() {
-        eprintln!("data and log are kept in {}", kept.display());
+    if let Some(kept) = stage.keep() {
+        eprintln!("data and logs are kept in {}", kept.display());
     }
 }
 

@@ -72,7 +72,7 @@ pub struct Section {
     pub audit: Verdict,
     pub notes: Vec<String>,
     pub interrupted: bool,
-    /// It could not be played to its end.
+    /// It could not be played to its end, or left a cluster behind that was not whole again.
     pub failed: bool,
 }
 

@@ -38,6 +38,9 @@ const RAISED: &[(&str, &str)] = &[
 /// How to start it.
 #[derive(Clone, Debug)]
 pub struct Recipe {
+    pub name: String,
+    /// The directory in which it gets one of its own.
+    pub ground: PathBuf,
     pub binary: PathBuf,
     pub cpus: Option<Vec<usize>>,
     /// Where clients and operators come in; port 0 takes free ones.
@@ -55,10 +58,17 @@ pub struct Server {
     pub admin: SocketAddr,
 }
 
+impl Recipe {
+    fn directory(&self) -> std::io::Result<tempfile::TempDir> {
+        let prefix = format!("{}-", self.name);
+        tempfile::Builder::new().prefix(&prefix).tempdir_in(&self.ground)
+    }
+}
+
 impl Server {
     /// Starts a server on an empty directory and waits until it is ready. Call it from the main thread.
     pub fn start(recipe: Recipe) -> anyhow::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("rookery-load-").tempdir()?;
+        let directory = recipe.directory()?;
         let started = launch(&recipe, directory.path(), recipe.listen, recipe.admin)
             .and_then(|(child, listen, admin)| await_ready(admin).map(|()| (child, listen, admin)));
         match started {
@@ -81,7 +91,7 @@ impl Server {
 
     /// Starts one whose addresses are known beforehand, and waits for nothing.
     pub fn begin(recipe: Recipe) -> anyhow::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("rookery-load-").tempdir()?;
+        let directory = recipe.directory()?;
         let (child, _) = spawn(&recipe, directory.path(), recipe.listen, recipe.admin)?;
         Ok(Self {
             child,
@@ -187,9 +197,11 @@ impl Server {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Leaves data and log behind, and says where.
-    pub fn keep(&mut self) -> Option<PathBuf> {
-        self.directory.take().map(tempfile::TempDir::keep)
+    /// Leaves data and log behind.
+    pub fn keep(&mut self) {
+        if let Some(directory) = &mut self.directory {
+            directory.disable_cleanup(true);
+        }
     }
 }
 

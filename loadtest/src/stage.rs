@@ -10,6 +10,7 @@ use crate::cast::{self, Cast};
 use crate::cli::Common;
 use crate::cluster::{Cluster, Kind, Order, Services, node_name};
 use crate::console::Console;
+use crate::ground::Ground;
 use crate::http::{Http, address};
 use crate::plan::{Acks, Plan, Route, Size};
 use crate::sample::{Gauge, Gauges, Machine};
@@ -28,6 +29,8 @@ pub struct Stage {
     /// What we started; it ends before the services it stands on.
     pub cluster: Option<Cluster>,
     pub services: Option<Services>,
+    /// Where the files of all that are.
+    ground: Ground,
     /// Where clients may come in: one, or each node of a cluster.
     pub doors: Vec<SocketAddr>,
     pub gauges: Gauges,
@@ -67,6 +70,7 @@ impl Stage {
             nonce: Dice::fork(now, u64::from(std::process::id())).throw() as u32,
             cluster: None,
             services: None,
+            ground: Ground::new("")?,
             doors: Vec::new(),
             gauges: Gauges::default(),
             parts: 0,
@@ -125,6 +129,7 @@ impl Stage {
             })?,
             cpus: self.common.server_cpu.clone().map(|cpus| cpus.0),
             environment: self.common.server_env.clone(),
+            ground: self.ground.path().to_path_buf(),
         };
         self.cluster = Some(match self.common.nodes {
             None => {
@@ -142,12 +147,13 @@ impl Stage {
         self.follow()
     }
 
-    /// The same, over fresh services where they are ours.
-    pub fn fresh_ground(&mut self) -> anyhow::Result<()> {
+    /// The same in a directory of that name, over fresh services where they are ours.
+    pub fn fresh_ground(&mut self, name: &str) -> anyhow::Result<()> {
         self.cluster = None;
         if self.services.as_ref().is_some_and(Services::are_ours) {
             self.services = None;
         }
+        self.ground = Ground::new(name)?;
         self.fresh_server()
     }
 
@@ -156,7 +162,8 @@ impl Stage {
         if self.services.is_none() {
             self.console
                 .say("looking for services, starting them where there are none");
-            self.services = Some(Services::find_or_start(self.common.services.as_deref())?);
+            let told = self.common.services.as_deref();
+            self.services = Some(Services::find_or_start(told, self.ground.path())?);
         }
         Ok(())
     }
@@ -195,11 +202,13 @@ impl Stage {
             .context("this scenario ends and starts one server itself: leave --url and --nodes away")
     }
 
-    /// Leaves data and logs of what we started behind, and says where.
-    pub fn keep(&mut self) -> Vec<PathBuf> {
-        let mut kept = self.cluster.as_mut().map(Cluster::keep).unwrap_or_default();
-        kept.extend(self.services.as_mut().and_then(Services::keep));
-        kept
+    /// Leaves data and logs of what we started behind, and says where; nothing where the server was somebody's.
+    pub fn keep(&mut self) -> Option<PathBuf> {
+        self.cluster.as_mut().map(Cluster::keep);
+        self.services.as_ref().map(Services::keep);
+        let path = self.ground.path();
+        let kept = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+        kept.then(|| path.to_path_buf())
     }
 
     pub fn seed(&self) -> u64 {

@@ -55,8 +55,8 @@ pub fn play_table(stage: &mut Stage, options: &Table) -> anyhow::Result<(Vec<Sec
                 }));
                 let mut section = Section::new(entry.rows[0].0, "failed");
                 section.notes.push(error);
-                for kept in stage.keep() {
-                    let note = format!("data and log are in {}", kept.display());
+                if let Some(kept) = stage.keep() {
+                    let note = format!("data and logs are in {}", kept.display());
                     section.notes.push(note);
                 }
                 sections.push(section);

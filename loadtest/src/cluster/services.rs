@@ -50,8 +50,9 @@ pub struct Services {
 }
 
 impl Services {
-    /// Those that are told of, by an option or by the environment; where none are, they are started.
-    pub fn find_or_start(told: Option<&Path>) -> anyhow::Result<Self> {
+    /// Those that are told of, by an option or by the environment; where none are, they are started, with their files in a
+    /// directory on that ground.
+    pub fn find_or_start(told: Option<&Path>, ground: &Path) -> anyhow::Result<Self> {
         let scripts = told.filter(|path| path.join("up").is_file()).map(Path::to_path_buf);
         let known = match told.filter(|_| scripts.is_none()) {
             Some(directory) if directory.is_dir() => in_directory(directory)?,
@@ -65,9 +66,12 @@ impl Services {
         match Self::known(&known)? {
             Some(services) => Ok(Self { scripts, ..services }),
             None if told.is_some_and(|path| !path.join("up").is_file()) => bail!("no services are named there"),
-            None => Self::start(&scripts.context(
-                "no deploy/services/up was found from here upward: name its directory, or running services, by --services",
-            )?),
+            None => {
+                let scripts = scripts.context(
+                    "no deploy/services/up was found from here upward: name its directory, or running services, by --services",
+                )?;
+                Self::start(&scripts, ground)
+            }
         }
     }
 
@@ -93,8 +97,8 @@ impl Services {
     }
 
     /// Starts one of each in a directory of its own.
-    fn start(scripts: &Path) -> anyhow::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("rookery-load-services-").tempdir()?;
+    fn start(scripts: &Path, ground: &Path) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("services-").tempdir_in(ground)?;
         let guardian = Guardian::over(scripts, directory.path())?;
         // From here on it is the guardian that removes it.
         let directory = directory.keep();
@@ -169,12 +173,11 @@ impl Services {
             .with_context(|| format!("making a bucket in {}", objects.display()))
     }
 
-    /// Leaves files and logs of services started here behind, and says where.
-    pub fn keep(&mut self) -> Option<PathBuf> {
-        self.guardian.as_ref()?;
-        let directory = self.directory.clone()?;
-        fs::write(directory.join(KEPT), "").ok()?;
-        Some(directory)
+    /// Leaves files and logs of services started here behind.
+    pub fn keep(&self) {
+        if let (Some(_), Some(directory)) = (&self.guardian, &self.directory) {
+            drop(fs::write(directory.join(KEPT), ""));
+        }
     }
 }
 

@@ -60,10 +60,16 @@ pub fn play_chaos(stage: &mut Stage, options: &Chaos) -> anyhow::Result<(Vec<Sec
         if interrupted() {
             break;
         }
-        let fresh = if seed == first { Ok(()) } else { stage.fresh_ground() };
         stage.common.seed = seed;
+        let fresh = match seed == first {
+            true => Ok(()),
+            false => stage.fresh_ground(&format!("seed-{seed}-")),
+        };
         let played = fresh.and_then(|()| play(stage, options));
-        let section = played.unwrap_or_else(|error| broken(stage, seed, &error));
+        let mut section = played.unwrap_or_else(|error| broken(stage, seed, &error));
+        if section.failed || section.audit.violations > 0 || stage.common.keep {
+            keep(stage, &mut section);
+        }
         rows.push(row(&section, seed));
         sections.push(section);
     }
@@ -71,15 +77,27 @@ pub fn play_chaos(stage: &mut Stage, options: &Chaos) -> anyhow::Result<(Vec<Sec
     Ok((sections, rows))
 }
 
-fn broken(stage: &mut Stage, seed: u64, error: &anyhow::Error) -> Section {
+fn broken(stage: &Stage, seed: u64, error: &anyhow::Error) -> Section {
     stage.console.say(&format!("seed {seed} failed: {error:#}"));
     let mut section = Section::new("chaos", &format!("seed {seed}: failed"));
     section.failed = true;
     section.notes.push(format!("{error:#}"));
-    for kept in stage.keep() {
-        section.notes.push(format!("data and log are in {}", kept.display()));
-    }
     section
+}
+
+/// What a seed leaves to look into: the data and logs of nodes and services, and its part of the report beside them.
+fn keep(stage: &mut Stage, section: &mut Section) {
+    let Some(kept) = stage.keep() else { return };
+    let note = format!("data, logs and report are in {}", kept.display());
+    stage.console.say(&note);
+    section.notes.push(note);
+    let report = serde_json::to_vec_pretty(&*section).map_err(std::io::Error::from);
+    let written = report.and_then(|report| std::fs::write(kept.join("report.json"), report));
+    if let Err(error) = written {
+        stage
+            .console
+            .say(&format!("its report could not be written there: {error}"));
+    }
 }
 
 /// One seed.
@@ -208,7 +226,27 @@ fn finish(mut trial: Trial<'_>, began: u64, told: &[Told], probe: Probe) -> anyh
         "unanswered, offline or behind 60 s after the load ended",
     );
     reckon_all(&mut section, &journal, began, told, end);
+    judge(&mut section);
     Ok(section)
+}
+
+/// A run has failed that did not come back to what it was before the faults, whatever its audit says.
+fn judge(section: &mut Section) {
+    let never = section.value("not_whole").unwrap_or(0.0);
+    let open = section.value("open_in_the_end").unwrap_or(0.0);
+    if section.interrupted {
+        return;
+    }
+    if never > 0.0 {
+        let note = format!("after {never} faults the nodes were not whole again");
+        section.notes.push(note);
+    }
+    if open > 0.0 {
+        section
+            .notes
+            .push(format!("{open} were unanswered, offline or behind in the end"));
+    }
+    section.failed = never > 0.0 || open > 0.0;
 }
 
 /// What each fault cost, and the worst of each kind.
@@ -282,7 +320,6 @@ fn row(section: &Section, seed: u64) -> Row {
             row.fault
         )
     });
-    let clean = section.audit.violations == 0 && value("open_in_the_end") == 0.0 && value("not_whole") == 0.0;
     let measured = format!(
         "{} violations, {} messages, {} late{worst}",
         section.audit.violations,
@@ -293,10 +330,10 @@ fn row(section: &Section, seed: u64) -> Row {
         what: format!("chaos, seed {seed}: {} faults", section.faults.len()),
         goal: "0 lost, duplicated, reordered, phantom; whole again".into(),
         measured: if section.failed {
-            section.notes.join("; ")
+            format!("{measured}; FAILED: {}", section.notes.join("; "))
         } else {
             measured
         },
-        reached: Some(clean && !section.failed),
+        reached: Some(section.audit.violations == 0 && !section.failed),
     }
 }

@@ -55,8 +55,8 @@ pub fn play_cluster_table(stage: &mut Stage, options: &ClusterTable) -> anyhow::
                 let mut section = Section::new("cluster", "failed");
                 section.failed = true;
                 section.notes.push(format!("{error:#}"));
-                for kept in stage.keep() {
-                    section.notes.push(format!("data and log are in {}", kept.display()));
+                if let Some(kept) = stage.keep() {
+                    section.notes.push(format!("data and logs are in {}", kept.display()));
                 }
                 sections.push(section);
                 (format!("failed: {error:#}"), None)
