@@ -65,7 +65,7 @@ impl KeyRing {
         provider::install();
         make_directory(directory)?;
         if read(directory)?.is_empty() {
-            write(directory, Timestamp::now())?;
+            make_first(directory)?;
         }
         let ring = Self {
             directory: directory.to_owned(),
@@ -195,6 +195,24 @@ fn parse(path: &Path, text: &str) -> Option<Key> {
     (secret.len() == 32 && !id.is_empty()).then(|| Key::new(id.to_owned(), created_at, &secret))
 }
 
+/// Makes the first key, once: nodes that share the directory and start together would else each sign with one of its own, which
+/// the others had not seen yet.
+fn make_first(directory: &Path) -> Result<(), KeyError> {
+    let opened = File::open(directory).map_err(|source| KeyError::File {
+        action: "open",
+        path: directory.to_owned(),
+        source,
+    })?;
+    // Let go of with the file. Where the file system knows no locks, several keys are as good as one a moment later.
+    if let Err(error) = opened.lock() {
+        tracing::warn!(%error, path = %directory.display(), "the directory of signing keys could not be locked");
+    }
+    if read(directory)?.is_empty() {
+        write(directory, Timestamp::now())?;
+    }
+    Ok(())
+}
+
 /// Makes a key's file, whole and durable or not at all; answers the key's id.
 fn write(directory: &Path, now: Timestamp) -> Result<String, KeyError> {
     let id = uuid::Uuid::from_bytes(random()).simple().to_string();
@@ -258,6 +276,20 @@ mod tests {
         assert_eq!(mode(&files[0]), 0o600);
         let ring = KeyRing::open(&keys, LIFE).unwrap();
         assert!(verify(&ring, &token, Timestamp::now(), 900).is_ok());
+    }
+
+    #[test]
+    fn nodes_that_start_together_make_one_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || KeyRing::open(directory.path(), LIFE).unwrap();
+        let rings: Vec<_> = std::thread::scope(|scope| {
+            let opening: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            opening.into_iter().map(|ring| ring.join().unwrap()).collect()
+        });
+        let token = token(&rings[0]);
+        for ring in &rings {
+            assert!(verify(ring, &token, Timestamp::now(), 900).is_ok());
+        }
     }
 
     #[test]
