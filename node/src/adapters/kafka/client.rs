@@ -226,9 +226,9 @@ pub fn request_error(what: &str, error: &KafkaError) -> PortError {
             Code::TopicAuthorizationFailed
             | Code::GroupAuthorizationFailed
             | Code::ClusterAuthorizationFailed
-            | Code::UnknownTopic
-            | Code::UnknownPartition,
+            | Code::UnknownTopic,
         ) => PortError::Broken(text),
+        // The library calls a partition unknown that has no leader.
         _ => PortError::Unavailable(text),
     }
 }

@@ -206,6 +206,9 @@ fn is_passing(error: &KafkaError) -> bool {
                 | Code::ReplicaNotAvailable
                 | Code::BrokerTransportFailure
                 | Code::DestroyBroker
+                // What the library answers when it knows no leader of anything asked for. It does not ask the brokers again by
+                // itself, so one look while a broker that stood still had lost its partitions would be the last one.
+                | Code::UnknownPartition
         )
     )
 }
