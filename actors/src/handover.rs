@@ -25,8 +25,11 @@ use crate::defaults;
 use crate::hub::Hub;
 use crate::interchange::{Ask, Origin, Peer, Placing, Question};
 use crate::ports::PortResult;
-use crate::shard::life::Phase;
+use crate::shard::life::{Opening, Phase};
 use crate::time::Timestamp;
+
+/// A shard that a table gave to this node, and the time that it is opened.
+type Gained = (ShardId, Opening);
 
 /// Hand-overs of this node.
 #[derive(Default)]
@@ -202,19 +205,12 @@ impl Hub {
 
     /// Starts to open the shards that are this node's by the table.
     fn gain(self: &Arc<Self>, table: &Arc<Table>, before: Option<&Table>) {
-        let gained: Vec<ShardId> = table
-            .placement
-            .shards_of(&self.node)
-            .filter(|shard| {
-                self.shards[usize::from(shard.0)]
-                    .life
-                    .step(&[Phase::Closed], Phase::Opening)
-            })
-            .collect();
-        let mut groups: BTreeMap<Option<NodeId>, Vec<ShardId>> = BTreeMap::new();
-        for shard in gained {
-            let owner = before.map(|before| before.placement.owner(shard).clone());
-            groups.entry(owner).or_default().push(shard);
+        let mut groups: BTreeMap<Option<NodeId>, Vec<Gained>> = BTreeMap::new();
+        for shard in table.placement.shards_of(&self.node) {
+            if let Some(opening) = self.shards[usize::from(shard.0)].life.begin_to_open() {
+                let owner = before.map(|before| before.placement.owner(shard).clone());
+                groups.entry(owner).or_default().push((shard, opening));
+            }
         }
         for (owner, shards) in groups {
             let (core, table) = (Arc::clone(self), Arc::clone(table));
@@ -224,7 +220,7 @@ impl Hub {
     }
 
     /// Opens shards that one node had, or of which this one does not know who had them.
-    async fn open(self: Arc<Self>, table: &Table, owner: Option<NodeId>, shards: Vec<ShardId>) {
+    async fn open(self: Arc<Self>, table: &Table, owner: Option<NodeId>, shards: Vec<Gained>) {
         let started = Instant::now();
         let others: Vec<NodeId> = table
             .placement
@@ -243,17 +239,18 @@ impl Hub {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(defaults::CLOSE_WAIT);
         }
-        for shard in &shards {
-            self.serve(*shard);
+        for (shard, opening) in &shards {
+            self.serve(*shard, *opening);
         }
         tracing::info!(shards = shards.len(), took = ?started.elapsed(), "shards opened");
     }
 
     /// Waits until those who had the shards have closed them and everybody knows whose they are; but not for ever.
-    async fn await_release(&self, epoch: Epoch, shards: &[ShardId], had: &[NodeId], others: &[NodeId]) {
+    async fn await_release(&self, epoch: Epoch, shards: &[Gained], had: &[NodeId], others: &[NodeId]) {
         let deadline = tokio::time::Instant::now() + defaults::HAND_OVER_WAIT;
         for node in had {
-            if !self.tell_placing(node, Placing::Release(epoch, shards.to_vec())) {
+            let ids = shards.iter().map(|(id, _)| *id).collect();
+            if !self.tell_placing(node, Placing::Release(epoch, ids)) {
                 self.handover_lost(node);
             }
         }
@@ -262,11 +259,11 @@ impl Hub {
             news.as_mut().enable();
             let may_open = {
                 let heard = self.handover.heard.lock();
-                let opening = |shard: &&ShardId| self.shards[usize::from(shard.0)].life.phase() == Phase::Opening;
+                let opens = |(id, opening): &&Gained| self.shards[usize::from(id.0)].life.is_opening(*opening);
                 shards
                     .iter()
-                    .filter(opening)
-                    .all(|shard| heard.may_open(*shard, epoch, had, others))
+                    .filter(opens)
+                    .all(|(id, _)| heard.may_open(*id, epoch, had, others))
             };
             if may_open {
                 return;
@@ -283,11 +280,11 @@ impl Hub {
     }
 
     /// Reads what the log has of these shards beyond the store.
-    async fn read_up(self: &Arc<Self>, shards: &[ShardId]) -> PortResult<()> {
+    async fn read_up(self: &Arc<Self>, shards: &[Gained]) -> PortResult<()> {
         let committed = self.log.committed().await?;
-        for id in shards {
+        for (id, opening) in shards {
             let shard = &self.shards[usize::from(id.0)];
-            if !shard.begin(committed[usize::from(id.0)]) {
+            if !shard.begin(*opening, committed[usize::from(id.0)]) {
                 continue;
             }
             let end = self.log.end(*id).await?;
@@ -297,9 +294,9 @@ impl Hub {
     }
 
     /// Answers what came early, then opens the shard; or closes it again when it was lost meanwhile.
-    pub(crate) fn serve(self: &Arc<Self>, shard: ShardId) {
+    pub(crate) fn serve(self: &Arc<Self>, shard: ShardId, opening: Opening) {
         let life = &self.shards[usize::from(shard.0)].life;
-        while let Some(early) = life.open_or_early(Timestamp::now()) {
+        while let Some(early) = life.open_or_early(opening, Timestamp::now()) {
             if early.is_empty() {
                 return;
             }

@@ -39,7 +39,7 @@ use crate::session::remote::ends::Ends;
 use crate::session::remote::post::Posts;
 use crate::session::table::Sessions;
 use crate::session::{Loader, run_loader};
-use crate::shard::life::{Parked, Phase};
+use crate::shard::life::Parked;
 use crate::shard::{Courier, Shard};
 use crate::supervisor::Supervisor;
 use crate::time::Timestamp;
@@ -313,10 +313,13 @@ impl Hub {
         let ends = self.log.ends().await?;
         let committed = self.log.committed().await?;
         for ((shard, end), committed) in self.shards.iter().zip(ends).zip(committed) {
-            shard.life.step(&[Phase::Closed], Phase::Opening);
-            shard.begin(committed);
+            let opening = shard
+                .life
+                .begin_to_open()
+                .expect("a shard of a node that starts is closed");
+            shard.begin(opening, committed);
             shard.recover(self, end).await?;
-            self.serve(shard.id);
+            self.serve(shard.id, opening);
         }
         Ok(())
     }

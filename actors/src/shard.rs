@@ -16,7 +16,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rookery_cluster::id::ShardId;
 
-use self::life::{Life, Phase};
+use self::life::{Life, Opening};
 use self::readback::Readback as Order;
 use self::watermark::Watermark;
 use crate::conversation::actor::{Body, Msg, Readback};
@@ -123,9 +123,9 @@ impl Shard {
     }
 
     /// Starts anew where the store has everything below `committed`; false when the shard was lost meanwhile.
-    pub fn begin(&self, committed: Offset) -> bool {
+    pub fn begin(&self, opening: Opening, committed: Offset) -> bool {
         let mut inner = self.inner.lock();
-        if self.life.phase() != Phase::Opening {
+        if !self.life.is_opening(opening) {
             return false;
         }
         let life = inner.life + 1;

@@ -4,7 +4,7 @@
 //! the table and not open yet wait here, in order and bounded. The phase is one atomic load on the path of every command.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use tokio::time::Instant;
 
 use parking_lot::Mutex;
@@ -39,9 +39,16 @@ impl Phase {
     }
 }
 
+/// One time that a shard is opened. Who opens it may be slower than tables follow each other: what is done for a time that the
+/// shard's loss has ended does nothing to the next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Opening(u64);
+
 /// The phase of a shard, with the commands that came early.
 pub struct Life {
     phase: AtomicU8,
+    /// How often it began to open.
+    openings: AtomicU64,
     early: Mutex<VecDeque<Early>>,
     changed: watch::Sender<Phase>,
     /// When it was opened last, in Unix milliseconds.
@@ -67,6 +74,7 @@ impl Default for Life {
     fn default() -> Self {
         Self {
             phase: AtomicU8::new(Phase::Closed as u8),
+            openings: AtomicU64::new(0),
             early: Mutex::default(),
             changed: watch::Sender::new(Phase::Closed),
             opened_at: AtomicI64::new(0),
@@ -98,6 +106,22 @@ impl Life {
         stepped
     }
 
+    /// Begins to open, where the shard is closed.
+    pub fn begin_to_open(&self) -> Option<Opening> {
+        let _early = self.early.lock();
+        if self.phase() != Phase::Closed {
+            return None;
+        }
+        let opening = self.openings.fetch_add(1, Ordering::AcqRel) + 1;
+        self.enter(Phase::Opening);
+        Some(Opening(opening))
+    }
+
+    /// Whether the shard is opening, and this is the time.
+    pub fn is_opening(&self, opening: Opening) -> bool {
+        self.phase() == Phase::Opening && self.openings.load(Ordering::Acquire) == opening.0
+    }
+
     fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
         self.changed.send_replace(phase);
@@ -117,10 +141,10 @@ impl Life {
     }
 
     /// Opens the shard, unless something came early: that is answered first, and then this is asked again, so that nothing
-    /// that comes later overtakes it. `None` when the shard is not opening any more.
-    pub fn open_or_early(&self, now: Timestamp) -> Option<VecDeque<Early>> {
+    /// that comes later overtakes it. `None` when it is not this time any more that the shard is opening.
+    pub fn open_or_early(&self, opening: Opening, now: Timestamp) -> Option<VecDeque<Early>> {
         let mut early = self.early.lock();
-        if self.phase() != Phase::Opening {
+        if !self.is_opening(opening) {
             return None;
         }
         if early.is_empty() {
@@ -179,9 +203,10 @@ mod tests {
     #[test]
     fn what_came_early_is_answered_before_the_shard_opens() {
         let life = Life::default();
-        assert!(life.step(&[Phase::Closed], Phase::Opening));
+        let opening = life.begin_to_open().unwrap();
+        assert_eq!(life.begin_to_open(), None);
         assert!(matches!(park(&life, 1, 9), Parked::Kept));
-        let early = life.open_or_early(Timestamp(5)).unwrap();
+        let early = life.open_or_early(opening, Timestamp(5)).unwrap();
         assert_eq!(
             (early.len(), life.is_open()),
             (1, false),
@@ -191,8 +216,8 @@ mod tests {
             matches!(park(&life, 2, 9), Parked::Kept),
             "and who comes meanwhile waits behind them"
         );
-        assert_eq!(life.open_or_early(Timestamp(5)).unwrap().len(), 1);
-        assert!(life.open_or_early(Timestamp(6)).unwrap().is_empty());
+        assert_eq!(life.open_or_early(opening, Timestamp(5)).unwrap().len(), 1);
+        assert!(life.open_or_early(opening, Timestamp(6)).unwrap().is_empty());
         assert_eq!((life.is_open(), life.opened_at()), (true, Timestamp(6)));
         assert!(matches!(park(&life, 3, 9), Parked::Open(_)));
     }
@@ -200,11 +225,23 @@ mod tests {
     #[test]
     fn a_shard_lost_while_it_opens_does_not_open() {
         let life = Life::default();
-        life.step(&[Phase::Closed], Phase::Opening);
+        let opening = life.begin_to_open().unwrap();
         park(&life, 1, 9);
         assert!(life.step(&[Phase::Opening, Phase::Open], Phase::Closing));
-        assert!(life.open_or_early(Timestamp(5)).is_none());
+        assert!(life.open_or_early(opening, Timestamp(5)).is_none());
         assert_eq!((life.take_early().len(), life.phase()), (1, Phase::Closing));
+    }
+
+    #[test]
+    fn a_shard_that_is_back_is_not_opened_by_who_opened_it_before_its_loss() {
+        let life = Life::default();
+        let before = life.begin_to_open().unwrap();
+        assert!(life.step(&[Phase::Opening, Phase::Open], Phase::Closing));
+        assert!(life.step(&[Phase::Closing], Phase::Closed));
+        let now = life.begin_to_open().unwrap();
+        assert!(life.open_or_early(before, Timestamp(5)).is_none() && !life.is_opening(before));
+        assert!(life.open_or_early(now, Timestamp(6)).unwrap().is_empty());
+        assert!(life.is_open());
     }
 
     #[test]
