@@ -198,7 +198,9 @@ impl Hub {
     /// Asks a conversation's owner on another node.
     pub(crate) fn forward(self: &Arc<Self>, ask: Ask) {
         if ask.origin == Origin::Nobody {
-            return self.mention(ask);
+            // Nobody waits for it.
+            self.mention(ask).ok();
+            return;
         }
         self.see_through(ask, false);
     }
@@ -218,11 +220,11 @@ impl Hub {
         }
     }
 
-    /// Passes on what nobody waits for.
-    fn mention(&self, ask: Ask) {
+    /// Passes on what nobody waits for; an error where there is no way to the owner now.
+    pub(crate) fn mention(&self, ask: Ask) -> Result<(), SendError> {
         let shard = self.shard(ask.conversation.as_bytes()).id;
         let forwarded = self.forwarded(ask, Duration::ZERO);
-        self.router.send_to_shard(shard, forwarded).ok();
+        self.router.send_to_shard(shard, forwarded)
     }
 
     fn forwarded(&self, ask: Ask, within: Duration) -> Peer {

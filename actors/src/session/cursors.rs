@@ -55,43 +55,58 @@ pub async fn run(core: Weak<Hub>) {
 }
 
 impl Hub {
-    /// Makes durable what moved since the last time, and tells the other members.
+    /// Makes durable what moved since the last time, then tells the other members: who asks another node, which knows what is
+    /// stored, finds no less than it was told.
     pub async fn save_cursors(self: &Arc<Self>, now: Timestamp) {
         let dirty = std::mem::take(&mut *self.cursors.dirty.lock());
         let mut updates = std::mem::take(&mut *self.cursors.unsaved.lock());
+        let mut told = Vec::new();
         for cell in dirty {
             cell.dirty.store(false, Ordering::Release);
             let (moved, receipts, again) = cell.state().moved(cell.user, now);
             for update in moved {
                 merge(&mut updates, update);
             }
-            for (conversation, delivered, read) in receipts {
-                let question = Question::Receipt {
-                    user: cell.user,
-                    delivered,
-                    read,
-                };
-                self.ask(Ask {
-                    conversation,
-                    origin: Origin::Nobody,
-                    question,
-                });
-            }
             if again {
                 self.cursors.mark(&cell);
             }
+            told.push((cell, receipts));
         }
-        if !updates.is_empty()
-            && self
-                .chats
-                .save_cursors(updates.values().cloned().collect())
-                .await
-                .is_err()
-        {
+        self.store_cursors(updates).await;
+        for (cell, receipts) in told {
+            for receipt in receipts {
+                self.tell_receipt(&cell, receipt);
+            }
+        }
+        self.save_seen().await;
+    }
+
+    /// Has the conversation's owner pass a receipt on. Where there is no way to it now, it is said again later.
+    fn tell_receipt(self: &Arc<Self>, cell: &Arc<Cell>, (conversation, delivered, read): (ConversationId, u64, u64)) {
+        let user = cell.user;
+        let ask = Ask {
+            conversation,
+            origin: Origin::Nobody,
+            question: Question::Receipt { user, delivered, read },
+        };
+        if self.router.is_local(self.shard(conversation.as_bytes()).id) {
+            self.ask(ask);
+        } else if self.mention(ask).is_err() {
+            cell.state().owe_receipt(conversation);
+            self.cursors.mark(cell);
+        }
+    }
+
+    /// What the store refuses is tried again with the next.
+    async fn store_cursors(&self, updates: HashMap<(UserId, ConversationId), CursorUpdate>) {
+        if updates.is_empty() {
+            return;
+        }
+        let all = updates.values().cloned().collect();
+        if self.chats.save_cursors(all).await.is_err() {
             let mut unsaved = self.cursors.unsaved.lock();
             updates.into_values().for_each(|update| merge(&mut unsaved, update));
         }
-        self.save_seen().await;
     }
 
     async fn save_seen(&self) {
@@ -135,6 +150,14 @@ fn merge(updates: &mut HashMap<(UserId, ConversationId), CursorUpdate>, update: 
 type Receipts = SmallVec<[(ConversationId, u64, u64); 2]>;
 
 impl State {
+    /// A receipt that was due could not be told.
+    fn owe_receipt(&mut self, conversation: ConversationId) {
+        let of = |standing: &&mut Standing| standing.conversation == conversation;
+        if let Some(standing) = self.standings.iter_mut().find(of) {
+            standing.unreceipted = true;
+        }
+    }
+
     /// Cursors that moved since they were last taken, the receipts that are due, and whether some become due later.
     fn moved(&mut self, user: UserId, now: Timestamp) -> (Vec<CursorUpdate>, Receipts, bool) {
         let mut updates = Vec::new();
