@@ -12,6 +12,7 @@ use crate::id::NodeId;
 use crate::transport::{Observer, Sink, Transport};
 
 pub mod contract;
+pub mod deadline;
 pub mod lot;
 pub mod proxy;
 pub mod simulated;

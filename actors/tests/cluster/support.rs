@@ -16,6 +16,7 @@ use rookery_actors::testkit::memory::Services;
 use rookery_cluster::id::NodeId;
 use rookery_cluster::membership::{Epoch, Member, NodeState, Table, View};
 use rookery_cluster::router::Router;
+use rookery_cluster::testkit::deadline;
 use rookery_cluster::transport::memory::Network;
 
 pub const SHARDS: u16 = 16;
@@ -40,6 +41,7 @@ impl World {
 
     /// The same, with links that take so many payloads at once.
     pub async fn linked(names: &[&'static str], capacity: usize) -> Self {
+        deadline::of_this_test();
         let mut world = Self {
             services: Services::new(SHARDS),
             network: Network::new(capacity),

@@ -4,6 +4,9 @@
 // Clippy takes only functions marked as tests for tests.
 #![allow(clippy::unwrap_used)]
 
+// A file of the testkit, which is there for other crates only.
+#[path = "../../src/testkit/deadline.rs"]
+mod deadline;
 mod failover;
 mod faults;
 mod proxy;

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use rookery_cluster::primary::Target;
 
+use crate::deadline;
+
 /// How long a server may take to answer, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -75,6 +77,7 @@ impl Redis {
     }
 
     fn placed(arguments: &[&str]) -> Self {
+        deadline::of_this_test();
         Self {
             port: free_port(),
             arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),

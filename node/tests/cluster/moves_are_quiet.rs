@@ -11,8 +11,10 @@ use crate::support::cluster::admin_of;
 use crate::support::load::{Account, Load};
 use crate::support::{Server, text};
 
-/// How long a message may be unanswered while something moves.
+/// How long a message may be unanswered while something moves, on a machine that has time for it.
 const UNANSWERED: Duration = Duration::from_secs(2);
+/// Work takes so many times as long where these tests, two at once, are all that two cores have to do.
+const BUSY: f64 = 3.0;
 /// How long the nodes that are asked to go give their clients, in all; and enough to replay that a client which reads slowly on
 /// a busy machine gets no `gap`.
 const DRAIN: &[(&str, &str)] = &[("DRAIN_SECONDS", "10"), ("LIMITS__SYNC_MESSAGES", "2000")];
@@ -22,12 +24,13 @@ const BREATH: Duration = Duration::from_secs(1);
 fn assert_nobody_waited(account: &Account) {
     let (took, which) = &account.slowest;
     let seen = format!(
-        "{which}, the slowest, took {took:?}; the slowest read {:?}",
-        account.hiccup
+        "{which}, the slowest, took {took:?}; the slowest read {:?}; work took {:.1} times as long as it needs",
+        account.hiccup, account.stretch
     );
     println!("{} messages; {seen}", account.sent);
-    // What a plain read takes at such a time is not the move's.
-    assert!(*took <= UNANSWERED + account.hiccup, "{seen}");
+    // What a plain read takes at such a time is not the move's; nor that others have the cores.
+    let bound = UNANSWERED.mul_f64((account.stretch / BUSY).max(1.0)) + account.hiccup;
+    assert!(*took <= bound, "{seen}");
     for report in account.callers.iter().flatten() {
         assert_eq!(report.ended, [], "{} was cut off", report.user);
         for goaway in &report.goaways {

@@ -14,6 +14,7 @@ pub mod opening;
 pub mod seed;
 #[path = "../promises/support/server.rs"]
 pub mod server;
+pub mod starvation;
 #[path = "../promises/support/user.rs"]
 pub mod user;
 #[path = "../promises/support/wire.rs"]

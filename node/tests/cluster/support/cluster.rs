@@ -3,12 +3,14 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::http::Http;
 use super::link::Link;
@@ -20,7 +22,13 @@ const NODES: usize = 3;
 /// Few, as each is a partition that three nodes consume; more than the nodes, so that all have some.
 const SHARDS: &str = "12";
 /// How long the nodes may take to agree on who is there.
-const AGREE: Duration = Duration::from_secs(30);
+const AGREE: Duration = Duration::from_secs(60);
+
+/// As many clusters run at once as the machine has cores for: a test of one that others crowd out fails for no fault of its own.
+static ROOM: LazyLock<Semaphore> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Semaphore::new((cores / 2).max(2))
+});
 
 /// Running (or killed) nodes. Dropping it kills them; a failed test prints what they logged.
 pub struct Cluster {
@@ -30,6 +38,8 @@ pub struct Cluster {
     settings: Vec<(String, String)>,
     /// The keys that all nodes sign tokens with.
     _keys: TempDir,
+    /// Given back when the nodes are gone.
+    _room: SemaphorePermit<'static>,
 }
 
 impl Cluster {
@@ -67,6 +77,7 @@ impl Cluster {
     }
 
     async fn made_of(own: Vec<Vec<(String, String)>>, settings: &[(&str, &str)]) -> Self {
+        let room = ROOM.acquire().await.unwrap();
         let keys = tempfile::tempdir().unwrap();
         let mut shared = shared_settings(keys.path()).await;
         shared.extend(settings.iter().map(|(key, value)| (key.to_string(), value.to_string())));
@@ -80,6 +91,7 @@ impl Cluster {
             next: AtomicUsize::new(0),
             settings: shared,
             _keys: keys,
+            _room: room,
         };
         cluster.agree().await;
         cluster
@@ -168,14 +180,16 @@ impl Cluster {
     }
 }
 
-/// Waits until each of these nodes sees all of them, and nobody else, up and with a share.
+/// Waits until each of these nodes sees all of them, and nobody else, up and with a share, and is linked to them: what cannot
+/// be asked of a node yet is told later, as of one that is cut off.
 pub async fn agree(nodes: &[&Server]) {
     let deadline = Instant::now() + AGREE;
     for node in nodes {
         loop {
             let seen = nodes_seen_by(node).await;
             let settled = |node: &Value| node["state"] == "up" && number(&node["shards"]) > 0;
-            if seen.len() == nodes.len() && seen.iter().all(settled) {
+            let linked = seen.iter().filter(|node| node["round_trip_us"].is_u64()).count();
+            if seen.len() == nodes.len() && seen.iter().all(settled) && linked + 1 == nodes.len() {
                 break;
             }
             assert!(Instant::now() < deadline, "the nodes do not agree: {seen:?}");

@@ -14,7 +14,7 @@ use super::user::{number, text};
 use super::wire::{Event, masked_frame, read_all, write_all};
 
 /// How long a client waits for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An open connection.
 pub struct Client {

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use super::server::Endpoint;
 
 /// How long one request may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Somebody (or nobody) who makes requests. Each request has a connection of its own.
 #[derive(Clone)]

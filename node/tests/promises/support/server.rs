@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rookery_cluster::testkit::deadline;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -13,7 +14,7 @@ use super::http::Http;
 use super::user::User;
 
 /// How long a server may take to start or to stop before the test fails.
-const START_OR_STOP: Duration = Duration::from_secs(30);
+const START_OR_STOP: Duration = Duration::from_secs(60);
 
 /// What every server is started with, so that making many users is cheap. A test's own settings come after and win.
 const CHEAP: &[(&str, &str)] = &[
@@ -60,6 +61,7 @@ impl Server {
 
     /// Starts with settings of the test's own, as environment variables without their `ROOKERY_`.
     pub async fn with(settings: &[(&str, &str)]) -> Self {
+        deadline::of_this_test();
         let dir = tempfile::tempdir().unwrap();
         let mut env: Vec<(String, String)> = CHEAP
             .iter()

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rookery_cluster::testkit::deadline;
 use tempfile::TempDir;
 
 /// How long an ended service may take to be gone.
@@ -113,6 +114,7 @@ impl Drop for Service {
 }
 
 fn root() -> Arc<TempDir> {
+    deadline::of_this_test();
     Arc::new(tempfile::tempdir().unwrap())
 }
 
