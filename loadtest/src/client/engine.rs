@@ -71,6 +71,8 @@ pub struct Engine {
     pub(super) doors: Vec<Door>,
     pub(super) sources: Vec<Ipv4Addr>,
     pub(super) next_source: usize,
+    /// How many entries the server replays of one conversation, and of all, as it greeted.
+    pub(super) replays: (u64, u64),
     pub(super) acks: Acks,
     pub(super) size: Size,
     pub(super) unanswered_limit: usize,
@@ -106,6 +108,7 @@ impl Engine {
             doors: Vec::new(),
             sources: Vec::new(),
             next_source: 0,
+            replays: (0, u64::MAX),
             acks: Acks::Never,
             size: Size { min: 64, max: 64 },
             unanswered_limit: 64,

@@ -6,7 +6,7 @@ use rookery_actors::protocol::{Codec, ErrorCode, ServerFrame};
 use super::engine::{Engine, Later};
 use super::payload::{self, Key};
 use super::person::Stage;
-use crate::audit::UPDATE;
+use crate::audit::{Kind, UPDATE};
 use crate::measure::Op;
 use crate::plan::REFUSED;
 
@@ -26,6 +26,7 @@ impl Engine {
                 client.device = Some(hello.device);
                 client.hello = true;
                 let intended = client.intended;
+                self.replays = (hello.limits.sync_messages, hello.limits.sync_messages_total);
                 self.meter.total.connects += 1;
                 self.meter.record(Op::Connect, intended, now);
             }
@@ -135,11 +136,27 @@ impl Engine {
         };
         self.meter.total.gapped += (to + 1).saturating_sub(from);
         let (from, to) = (u32::try_from(from).unwrap_or(0), u32::try_from(to).unwrap_or(0));
+        self.check_gap(place, number, from, to);
         if let Some(cursor) = self.clients[place as usize].cursor(number) {
             cursor.gap(from, to);
         }
         if self.clients[place as usize].catching_up {
             self.caught_up(place, now);
+        }
+    }
+
+    /// A gap may leave out what lies before the last entries that are replayed, and no more; where a client is in so many
+    /// conversations that the limit of all of them together may hold, that is not known.
+    fn check_gap(&mut self, place: u32, number: u32, from: u32, to: u32) {
+        let (each, total) = self.replays;
+        let conversations = self.clients[place as usize].cursors.len() as u64;
+        let Some(Some(conversation)) = self.conversations.get(number as usize) else {
+            return;
+        };
+        let head = conversation.head;
+        if u64::from(to) + each > u64::from(head) && conversations * each <= total {
+            let detail = format!("a gap names {from} to {to} of {head}, which should have been replayed");
+            self.violation(Kind::Gapped, place, number, to.into(), 0, detail);
         }
     }
 
