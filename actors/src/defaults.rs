@@ -8,6 +8,10 @@ pub const MAILBOX: u32 = 20_000;
 pub const CHANGES_WAITING: usize = 1_000;
 /// How far back the first making of a repeated change is searched, in entries: one read of the store.
 pub const REPEAT_SEARCH: u64 = 1_000;
+/// First pause before the owner of a conversation that is behind is asked again; doubled each time, up to the last. Of what others
+/// wrote into its shard it hears within a second; together they are five.
+pub const BEHIND_RETRY: Duration = Duration::from_millis(20);
+pub const BEHIND_LAST: Duration = Duration::from_millis(2_560);
 /// First pause before a conversation tries to load again; doubled each time.
 pub const LOAD_RETRY: Duration = Duration::from_millis(50);
 /// A conversation leaves the memory when nobody asked anything of it for so long. Must be well beyond [`LOAD_DEADLINE`]: a

@@ -181,8 +181,8 @@ impl CatchUp {
         told
     }
 
-    /// Hands over the entries of a range that was read, oldest first, until one is refused, and notes how far it got. Seqs
-    /// that nobody has any more are named by a `gap`; of what was `told` the connection knows.
+    /// Hands over the entries of a range that was read, oldest first, until one is refused, and notes how far it got. A range
+    /// ends where its owner knew no further. Seqs in it that nobody has any more are named by a `gap`; of what was `told` the connection knows.
     pub fn push_entries(
         &mut self,
         read: Range,
@@ -330,6 +330,17 @@ mod tests {
         catch_up.forget(page[0].conversation);
         catch_up.announced(&page, 100);
         assert_eq!((catch_up.budget, catch_up.need()), (100, Need::Nothing));
+    }
+
+    #[test]
+    fn what_an_owner_does_not_know_yet_is_no_gap() {
+        let lacking = news(1, 6)[0];
+        let mut catch_up = CatchUp::lacking(lacking);
+        let known = Range { to: 4, ..lacking };
+        let frames = (1..=4).map(|seq| (seq, Frames::one(Pong { id: None }))).collect();
+        let no_gap = |frames: &Frames| !matches!(frames.frames()[0], Gap { .. });
+        assert!(catch_up.push_entries(known, frames, &Told::default(), no_gap));
+        assert_eq!(catch_up.need(), Need::Entries(Range { from: 5, ..lacking }));
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl Work {
     /// Sends the next entries of a range; false when the outbox is full.
     async fn entries(&self, outlet: &Weak<dyn Outlet>, range: Range) -> Result<bool, Problem> {
         let to = range.to.min(range.from + defaults::REPLAY_CHUNK - 1);
-        let entries = self.core.entries(range.conversation, range.from, to).await?;
+        let (to, entries) = self.core.entries(range.conversation, range.from, to).await?;
         let read = Range { to, ..range };
         Ok(self.push_where_behind(outlet, |catch_up, told, push| {
             let taken = catch_up.push_entries(read, entries, told, push);
@@ -159,19 +159,20 @@ impl Work {
 }
 
 impl Hub {
-    /// Entries of a conversation as frames, from memory and store together.
+    /// Entries of a conversation as frames, from memory and store together, and up to where they are known.
     pub async fn entries(
         self: &Arc<Self>,
         conversation: ConversationId,
         from: u64,
         to: u64,
-    ) -> Result<Vec<(u64, Frames)>, Problem> {
-        let Reply::Entries(slice) = self.call(conversation, Question::Entries { from, to }).await? else {
-            return Err(answered_otherwise());
-        };
+    ) -> Result<(u64, Vec<(u64, Frames)>), Problem> {
         let Slice {
-            stored, folds, entries, ..
-        } = slice;
+            head,
+            stored,
+            folds,
+            entries,
+            ..
+        } = self.slice(conversation, from, to).await?;
         let mut frames = Vec::with_capacity(entries.len());
         if let Some((from, to)) = stored {
             let most = (to + 1 - from) as usize;
@@ -181,7 +182,26 @@ impl Hub {
             }
         }
         frames.extend(entries.into_iter().map(|(entry, frame)| (entry.seq(), frame)));
-        Ok(frames)
+        Ok((to.min(head), frames))
+    }
+
+    /// What the owner has, as soon as that begins with `from`. While a conversation moves, its owner may be behind what another
+    /// one has told of: such entries are not missing, the log has them, and it learns of them within a second.
+    pub async fn slice(self: &Arc<Self>, conversation: ConversationId, from: u64, to: u64) -> Result<Slice, Problem> {
+        let mut pause = defaults::BEHIND_RETRY;
+        loop {
+            let Reply::Entries(slice) = self.call(conversation, Question::Entries { from, to }).await? else {
+                return Err(answered_otherwise());
+            };
+            if slice.head >= from {
+                return Ok(slice);
+            }
+            if pause > defaults::BEHIND_LAST {
+                return Err(Problem::unavailable("the owner of the conversation is behind"));
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
     }
 }
 

@@ -204,12 +204,9 @@ impl Hub {
         Ok((messages, more))
     }
 
-    /// One message, from memory or from the store.
+    /// A message that was answered `sent`, from memory or from the store.
     async fn message(self: &Arc<Self>, conversation: ConversationId, seq: u64) -> Result<StoredMessage, Problem> {
-        let question = Question::Entries { from: seq, to: seq };
-        let Reply::Entries(slice) = self.call(conversation, question).await? else {
-            return Err(answered_otherwise());
-        };
+        let slice = self.slice(conversation, seq, seq).await?;
         match slice.entries.first().and_then(|(entry, _)| message_of(entry)) {
             Some(message) => Ok(message),
             None => {

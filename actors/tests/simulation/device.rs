@@ -276,6 +276,10 @@ impl Device {
                     self.sends.refused(&id, Instant::now() + pause);
                 }
             }
+            // Nothing here is so long that a replay would leave some of it out.
+            ServerFrame::Gap { conversation, from, to } => {
+                self.wrong(&format!("was told that {conversation} {from} to {to} are left out"));
+            }
             _ => {}
         }
     }

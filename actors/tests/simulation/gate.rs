@@ -19,6 +19,9 @@ use rookery_cluster::testkit::lot::Lot;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+/// How long it may take until a node is told of others' records.
+const GROWTH_MS: u64 = 1_000;
+
 /// How the services behave to one node.
 #[derive(Default)]
 pub struct Mood {
@@ -108,10 +111,15 @@ impl Reports for Ears {
         self.node.appended(shard, reports);
     }
 
+    /// Others' records are told of within a second, as the port has it, and no sooner than it comes.
     fn grew(&self, shard: ShardId, end: Offset) {
-        if !self.mood.is(|mood| &mood.dead) {
-            self.node.grew(shard, end);
-        }
+        let (node, mood) = (Arc::clone(&self.node), Arc::clone(&self.mood));
+        let delay = self.lot.lock().below(GROWTH_MS);
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(delay)).await;
+            mood.pass().await;
+            node.grew(shard, end);
+        });
     }
 }
 
