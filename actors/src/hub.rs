@@ -19,7 +19,7 @@ use crate::delivery::Rosters;
 use crate::frames::Frames;
 use crate::handover::Handover;
 use crate::heads::Checks;
-use crate::id::{ConversationId, UserId};
+use crate::id::{ConnectionId, ConversationId, UserId};
 use crate::interchange::{Answer, Ask, Forwarded, Origin, Peer, Question, Reply};
 use crate::metrics::Metrics;
 use crate::names::Names;
@@ -280,23 +280,42 @@ impl Hub {
                 send,
                 ..
             } => {
-                let cell = self.sessions.get(user);
                 if send {
-                    if let Some(cell) = &cell {
-                        cell.finish_send(matches!(&reply, Err(problem) if problem.code == ErrorCode::Timeout));
-                    }
                     self.metrics.sent.increment(u64::from(reply.is_ok()));
                 }
-                let frame = answer_frame(request, reply);
-                let answered = match &cell {
-                    Some(cell) => cell.state().answer(connection, frame),
-                    None => Err(frame),
-                };
-                if let Err(frame) = answered {
-                    self.answer_departed(connection, frame);
-                }
+                self.answer_socket(user, connection, request, send, reply);
             }
         }
+    }
+
+    /// Answers a connection, by its session or by what holds it since that is elsewhere.
+    fn answer_socket(
+        self: &Arc<Self>,
+        user: UserId,
+        connection: ConnectionId,
+        request: Option<String>,
+        send: bool,
+        reply: Result<Reply, Problem>,
+    ) {
+        let Some(cell) = self.sessions.get(user) else {
+            return self.answer_departed(connection, answer_frame(request, reply));
+        };
+        let open = matches!(&reply, Err(problem) if problem.code == ErrorCode::Timeout);
+        let finish = |id: &Option<String>| {
+            if send {
+                cell.finish_send(connection, id.as_deref().unwrap_or_default(), open);
+            }
+        };
+        let mut state = cell.state();
+        // Under one lock: who takes its sockets off a session finds what is unanswered then, and not less.
+        if state.connection(connection).is_some() {
+            finish(&request);
+            state.answer(connection, answer_frame(request, reply)).ok();
+            return;
+        }
+        drop(state);
+        self.answer_departed(connection, answer_frame(request.clone(), reply));
+        finish(&request);
     }
 
     /// What one who is no member is told.

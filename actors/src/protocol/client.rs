@@ -15,6 +15,16 @@ pub enum Target {
     Conversation(ConversationId),
 }
 
+impl Target {
+    /// The conversation that a user means by it.
+    pub fn conversation(&self, user: UserId) -> ConversationId {
+        match self {
+            Self::User(peer) => ConversationId::direct(user, *peer),
+            Self::Conversation(conversation) => *conversation,
+        }
+    }
+}
+
 /// A message to be sent, over the WebSocket or `POST /api/messages`. `id` is the client message id.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Send {

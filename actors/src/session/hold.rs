@@ -62,7 +62,7 @@ async fn attach_afar(core: &Arc<Hub>, arrival: Arrival, outlet: Arc<dyn Outlet>)
         track: Track::default(),
         watching: Vec::new(),
         waiter: Some(waiter),
-        asked_before: false,
+        before: None,
     };
     let berth = Berth::new(parts, core);
     core.hold(&berth);

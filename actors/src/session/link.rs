@@ -146,7 +146,8 @@ impl Link {
     fn send(&self, send: Send) {
         let id = send.id.clone();
         let admitted = self.admit(&send).and_then(|(conversation, command)| {
-            if self.cell.start_send(self.core.limits.unanswered_sends) {
+            let most = self.core.limits.unanswered_sends;
+            if self.cell.start_send(most, self.connection, conversation, &id) {
                 Ok((conversation, command))
             } else {
                 Err(Problem::new(ErrorCode::RateLimited, "too many sends are unanswered").retry_after(100))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::remote::berth::{Berth, Parts};
+use super::remote::berth::{Before, Berth, Parts};
 use super::remote::track::{Stage, Track};
 use super::state::{Attached, Phase, State};
 use super::table::Cell;
@@ -42,10 +42,13 @@ impl Hub {
     /// Takes the sessions of these users out of the memory: their cursors are stored, their sockets look for the next owner.
     pub(crate) async fn release_sessions(self: &Arc<Self>, whose: impl Fn(&UserId) -> bool, deadline: Instant) {
         self.release_ends(&whose);
-        let cells = self.sessions.take(&whose);
+        let cells = self.sessions.of(&whose);
         let mut berths = Vec::new();
         for cell in &cells {
-            for conversation in self.release(cell, &mut berths) {
+            // On the table until it is gone, so that an answer finds either its connections or their berths.
+            let conversations = self.release(cell, &mut berths);
+            self.sessions.remove(cell);
+            for conversation in conversations {
                 self.rosters.depart(conversation, cell);
             }
         }
@@ -83,7 +86,7 @@ impl Hub {
                     outlet: attached.outlet,
                     watching: self.presence.watched(connection),
                     waiter: None,
-                    asked_before: true,
+                    before: Some(Before::new(Arc::clone(cell), connection)),
                 },
                 self,
             );

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::actor::SessionRef;
 use super::state::State;
 use crate::defaults;
-use crate::id::UserId;
+use crate::id::{ConnectionId, ConversationId, UserId};
 use crate::protocol::Limits;
 use crate::striped::Striped;
 use crate::time::Timestamp;
@@ -19,8 +19,8 @@ use crate::time::Timestamp;
 pub struct Cell {
     pub user: UserId,
     state: Mutex<State>,
-    /// Sends that were not answered yet.
-    unanswered: AtomicU32,
+    /// Sends that were not answered yet, in their order.
+    unanswered: Mutex<Vec<Unanswered>>,
     /// Queued for saving cursors and sending receipts.
     pub dirty: AtomicBool,
     /// Tokens of the send budget, in thousandths, and when they were counted (Unix milliseconds, low 32 bits).
@@ -32,6 +32,13 @@ pub struct Cell {
     doubtful: AtomicBool,
     /// The session is another node's by now.
     gone: AtomicBool,
+}
+
+/// A send without an answer.
+struct Unanswered {
+    connection: ConnectionId,
+    conversation: ConversationId,
+    id: Box<str>,
 }
 
 /// A session that does not expire while this is held.
@@ -55,7 +62,7 @@ impl Cell {
         Self {
             user,
             state: Mutex::new(State::loading()),
-            unanswered: AtomicU32::new(0),
+            unanswered: Mutex::default(),
             dirty: AtomicBool::new(false),
             budget: Mutex::new((limits.messages_burst.saturating_mul(1000), Timestamp::now().0 as u32)),
             actor: Mutex::new(None),
@@ -84,13 +91,32 @@ impl Cell {
         Ok(())
     }
 
-    /// Counts a send as unanswered, unless there are too many.
-    pub fn start_send(&self, most: u32) -> bool {
-        let before = self.unanswered.fetch_add(1, Ordering::AcqRel);
-        if before >= most {
-            self.unanswered.fetch_sub(1, Ordering::AcqRel);
+    /// Notes a send as unanswered, unless there are too many.
+    pub fn start_send(&self, most: u32, connection: ConnectionId, conversation: ConversationId, id: &str) -> bool {
+        let mut unanswered = self.unanswered.lock();
+        let admitted = unanswered.len() < most as usize;
+        if admitted {
+            unanswered.push(Unanswered {
+                connection,
+                conversation,
+                id: id.into(),
+            });
         }
-        before < most
+        admitted
+    }
+
+    /// The conversations to which a connection's sends were not answered yet.
+    pub fn unanswered(&self, connection: ConnectionId) -> Vec<ConversationId> {
+        let unanswered = self.unanswered.lock();
+        let own = unanswered.iter().filter(|send| send.connection == connection);
+        own.map(|send| send.conversation).collect()
+    }
+
+    /// Waits for no answers to a connection's sends any more; says to which conversations they went.
+    pub fn forget_sends(&self, connection: ConnectionId) -> Vec<ConversationId> {
+        let mut unanswered = self.unanswered.lock();
+        let forgotten = unanswered.extract_if(.., |send| send.connection == connection);
+        forgotten.map(|send| send.conversation).collect()
     }
 
     /// Says that the session is another node's from now on. Called under the state's lock, so that nobody attaches after it.
@@ -106,15 +132,20 @@ impl Cell {
         self.doubtful.load(Ordering::Acquire)
     }
 
-    /// A send was answered; `open` says that the answer left its outcome open.
-    pub fn finish_send(&self, open: bool) {
+    /// A send was answered; `open` says that the answer left its outcome open. Says to which conversation it was.
+    pub fn finish_send(&self, connection: ConnectionId, id: &str, open: bool) -> Option<ConversationId> {
         if open {
             self.doubtful.store(true, Ordering::Release);
         }
-        let decrement = |count: u32| count.checked_sub(1);
-        self.unanswered
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, decrement)
-            .ok();
+        let mut unanswered = self.unanswered.lock();
+        let of = |send: &Unanswered| send.connection == connection && *send.id == *id;
+        let index = unanswered.iter().position(of)?;
+        let conversation = unanswered.remove(index).conversation;
+        if unanswered.is_empty() {
+            // Most sessions are idle most of the time: they keep no room for it.
+            *unanswered = Vec::new();
+        }
+        Some(conversation)
     }
 }
 
@@ -211,14 +242,26 @@ impl Sessions {
         self.table.parts().flat_map(of).collect()
     }
 
-    /// Takes the sessions of these users off the table.
-    pub fn take(&self, whose: impl Fn(&UserId) -> bool) -> Vec<Arc<Cell>> {
-        let mut taken = Vec::new();
+    /// The sessions of these users.
+    pub fn of(&self, whose: impl Fn(&UserId) -> bool) -> Vec<Arc<Cell>> {
+        let mut found = Vec::new();
         for part in self.table.parts() {
-            let mut part = part.lock();
-            taken.extend(part.extract_if(|user, _| whose(user)).map(|(_, cell)| cell));
+            let part = part.lock();
+            found.extend(
+                part.iter()
+                    .filter(|(user, _)| whose(user))
+                    .map(|(_, cell)| Arc::clone(cell)),
+            );
         }
-        taken
+        found
+    }
+
+    /// Takes a session off the table.
+    pub fn remove(&self, cell: &Arc<Cell>) {
+        let mut part = self.part(cell.user).lock();
+        if part.get(&cell.user).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+            part.remove(&cell.user);
+        }
     }
 
     /// How many there are.

@@ -1,6 +1,7 @@
 //! Sockets of this node whose sessions are, or were, on another: what clients say goes out, what their sessions say comes in,
 //! and when a session moves the socket is attached to its next owner from where it was.
 
+mod before;
 mod requests;
 mod table;
 
@@ -11,6 +12,7 @@ use rookery_cluster::id::NodeId;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+pub use self::before::Before;
 use self::requests::Requests;
 pub use self::table::Berths;
 use super::track::Track;
@@ -18,7 +20,7 @@ use super::window::STEP;
 use crate::defaults;
 use crate::frames::Frames;
 use crate::hub::Hub;
-use crate::id::{ConnectionId, DeviceId, LoginId, UserId};
+use crate::id::{ConnectionId, ConversationId, DeviceId, LoginId, UserId};
 use crate::interchange::parcel::{Attach, Parcel, Plug, Refusal};
 use crate::outlet::{Outlet, Pushed, Urgency};
 use crate::protocol::client::Request;
@@ -34,6 +36,8 @@ pub struct Berth {
     since: Timestamp,
     /// Weak, because the socket keeps its berth.
     outlet: Weak<dyn Outlet>,
+    /// What it said before its session went from this node.
+    before: Option<Before>,
     inner: Mutex<Inner>,
 }
 
@@ -82,8 +86,8 @@ pub struct Parts {
     /// Whose presence it watches.
     pub watching: Vec<UserId>,
     pub waiter: Option<Waiter>,
-    /// Answers to what was asked before are on their way.
-    pub asked_before: bool,
+    /// What was said before, to which answers are on their way.
+    pub before: Option<Before>,
 }
 
 impl Berth {
@@ -104,11 +108,12 @@ impl Berth {
                 away: now,
                 device: parts.device,
                 track: parts.track,
-                requests: Requests::new(&hub.limits, parts.asked_before, parts.watching),
+                requests: Requests::new(&hub.limits, parts.before.is_some(), parts.watching),
                 held: Vec::new(),
                 owed: 0,
                 waiter: parts.waiter,
             }),
+            before: parts.before,
         })
     }
 
@@ -188,17 +193,23 @@ impl Berth {
     }
 
     fn pass_in(&self, hub: &Arc<Hub>, inner: &mut Inner, request: Request) {
+        let held_back = self.before.as_ref().is_some_and(|before| before.holds_back(&request));
         match (inner.stage, &inner.at) {
+            // It is among the unanswered, and goes on with those.
+            (Stage::Attached, _) if held_back => {}
             (Stage::Attached, Some(owner)) => {
                 let frame = Parcel::Frame(self.plug(inner), Box::new(request));
                 hub.mail(owner, frame);
             }
             (Stage::Done, _) => {}
-            _ => {
-                if let Some((id, problem)) = inner.requests.wait(request) {
-                    self.pass_on(&Frames::one(ServerFrame::error(id, problem)), Urgency::Answer);
-                }
-            }
+            _ => self.wait(inner, request),
+        }
+    }
+
+    /// Keeps what the client says for the session's next owner.
+    fn wait(&self, inner: &mut Inner, request: Request) {
+        if let Some((id, problem)) = inner.requests.wait(request) {
+            self.pass_on(&Frames::one(ServerFrame::error(id, problem)), Urgency::Answer);
         }
     }
 
@@ -278,7 +289,7 @@ impl Berth {
         }
         let current = plug == self.plug(&inner) && matches!(inner.stage, Stage::Attaching | Stage::Attached);
         match urgency {
-            Urgency::Answer if current || !is_greeting(frames) => self.give_answer(&mut inner, frames),
+            Urgency::Answer if current || !is_greeting(frames) => self.give_answer(hub, &mut inner, frames),
             Urgency::Sequenced if current => return self.give(hub, &mut inner, frames.clone(), weight),
             Urgency::Ephemeral if current => drop(self.pass_on(frames, urgency)),
             _ => return,
@@ -289,18 +300,30 @@ impl Berth {
     }
 
     /// An answer to something that was asked before the session went.
-    pub fn answer(&self, frames: &Frames) {
+    pub fn answer(&self, hub: &Arc<Hub>, frames: &Frames) {
         let mut inner = self.inner.lock();
         if inner.stage != Stage::Done {
-            self.give_answer(&mut inner, frames);
+            self.give_answer(hub, &mut inner, frames);
         }
     }
 
-    fn give_answer(&self, inner: &mut Inner, frames: &Frames) {
+    fn give_answer(&self, hub: &Arc<Hub>, inner: &mut Inner, frames: &Frames) {
         for (index, frame) in frames.frames().iter().enumerate() {
             if inner.requests.answered(frame) {
                 self.pass_on(&frames.part(index), Urgency::Answer);
                 inner.track.note(frame);
+            }
+            if let Some(conversation) = self.before.as_ref().and_then(|before| before.answered(frame)) {
+                self.go_on(hub, inner, conversation);
+            }
+        }
+    }
+
+    /// Nothing of before is waited for in a conversation any more: what was held back goes on.
+    fn go_on(&self, hub: &Arc<Hub>, inner: &mut Inner, conversation: ConversationId) {
+        if inner.stage == Stage::Attached {
+            for request in inner.requests.sends_to(self.user, conversation) {
+                self.pass_in(hub, inner, request);
             }
         }
     }
@@ -370,6 +393,15 @@ impl Berth {
         }
     }
 
+    /// Looks after what is held back; false when nothing is.
+    fn tend_before(&self, hub: &Arc<Hub>, inner: &mut Inner, now: Instant) -> bool {
+        let Some(before) = &self.before else { return false };
+        for conversation in before.overdue(now) {
+            self.go_on(hub, inner, conversation);
+        }
+        before.is_waited_for()
+    }
+
     /// Looks after a socket that waits; false when there is nothing to look after any more.
     fn tend(&self, hub: &Arc<Hub>, now: Instant) -> bool {
         let mut inner = self.inner.lock();
@@ -378,7 +410,7 @@ impl Berth {
             Stage::Done => return false,
             Stage::Attached => {
                 if inner.at.as_ref() == Some(&hub.node_of(self.user)) {
-                    return false;
+                    return self.tend_before(hub, &mut inner, now);
                 }
                 // The old owner does not say that it has released it.
                 if waited > defaults::BERTH_PATIENCE {

@@ -318,7 +318,7 @@ impl Hub {
     pub(crate) fn answer_departed(self: &Arc<Self>, connection: ConnectionId, frame: ServerFrame) {
         let frames = Frames::one(frame);
         if let Some(berth) = self.berths.get(connection) {
-            return berth.answer(&frames);
+            return berth.answer(self, &frames);
         }
         if let Some(gateway) = self.ends.departed(connection) {
             let late = Plug {

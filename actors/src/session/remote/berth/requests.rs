@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::defaults;
-use crate::id::UserId;
+use crate::id::{ConversationId, UserId};
 use crate::protocol::client::Request;
 use crate::protocol::{ClientFrame, ErrorCode, Limits, Problem, ServerFrame};
 use crate::time::Timestamp;
@@ -115,6 +115,12 @@ impl Requests {
             .collect()
     }
 
+    /// The unanswered sends to a conversation, oldest first.
+    pub fn sends_to(&self, user: UserId, conversation: ConversationId) -> Vec<Request> {
+        let is_one = |request: &&Request| matches!(&request.frame, ClientFrame::Send(send) if send.to.conversation(user) == conversation);
+        self.unanswered.iter().filter(is_one).cloned().collect()
+    }
+
     /// An answer came; false when the client has had it.
     pub fn answered(&mut self, frame: &ServerFrame) -> bool {
         let id = match frame {
@@ -170,7 +176,6 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::id::ConversationId;
     use crate::protocol::{Send, Target};
 
     fn user() -> UserId {
