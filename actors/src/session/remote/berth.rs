@@ -268,10 +268,15 @@ impl Berth {
         hub.berths.unsettle(Arc::clone(self));
     }
 
-    /// What came to the session after it had gone.
-    pub(super) fn returned(&self, hub: &Arc<Hub>, _plug: Plug, request: Request) {
+    /// What came to the session after it had gone. Whoever returns it is about to release the socket: sent there again it
+    /// would come back at once, again and again.
+    pub(super) fn returned(&self, hub: &Arc<Hub>, plug: Plug, request: Request) {
         let mut inner = self.inner.lock();
-        self.pass_in(hub, &mut inner, request);
+        if plug == self.plug(&inner) && inner.stage == Stage::Attached {
+            self.wait(&mut inner, request);
+        } else {
+            self.pass_in(hub, &mut inner, request);
+        }
     }
 
     pub(super) fn close(&self, plug: Plug, code: CloseCode) {
