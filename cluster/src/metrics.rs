@@ -128,7 +128,7 @@ pub const TABLE: &[(&str, &str, &[&str], &str)] = &[
         ROUND_TRIP,
         "histogram",
         &[],
-        "Time from a ping to its answer over links; two pings a second and link.",
+        "Time from a ping to its answer over links; at most two pings a second and link.",
     ),
 ];
 

@@ -37,6 +37,9 @@ pub(super) const LANE_WINDOW: u32 = 4 << 20;
 /// The kernel's default of 208 KiB overflows in a burst.
 pub(super) const SOCKET_BUFFER: usize = 4 << 20;
 
+/// Packets that the peer may leave unacknowledged, until its delay runs out or it has something to say anyway: a packet that
+/// only acknowledges costs both ends as much as one that carries messages. Well below the first congestion window of ten.
+pub(super) const ACK_EVERY: u32 = 5;
 /// Nodes of a cluster are near: quinn's own guess of 333 ms would make the first lost packet cost a second.
 pub(super) const INITIAL_RTT: Duration = Duration::from_millis(10);
 

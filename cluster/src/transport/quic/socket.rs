@@ -4,10 +4,12 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use quinn::{IdleTimeout, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::defaults::{IDLE_TIMEOUT, INITIAL_RTT, KEEP_ALIVE, LANE_WINDOW, MOST_STREAMS, SEND_WINDOW, SOCKET_BUFFER};
+use super::defaults::{
+    ACK_EVERY, IDLE_TIMEOUT, INITIAL_RTT, KEEP_ALIVE, LANE_WINDOW, MOST_STREAMS, SEND_WINDOW, SOCKET_BUFFER,
+};
 
 /// A socket with room for bursts.
 pub(super) fn bind(listen: SocketAddr) -> io::Result<UdpSocket> {
@@ -24,7 +26,10 @@ pub(super) fn bind(listen: SocketAddr) -> io::Result<UdpSocket> {
 pub(super) fn transport() -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     let idle = IdleTimeout::try_from(IDLE_TIMEOUT).expect("a few seconds are a valid timeout");
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY - 1));
     config
+        .ack_frequency_config(Some(acks))
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(MOST_STREAMS))
         .stream_receive_window(VarInt::from_u32(LANE_WINDOW))
