@@ -24,8 +24,9 @@ use crate::id::NodeId;
 use crate::metrics::Membership as Meters;
 use crate::primary::{Primary, Target, Timeouts};
 
-/// A Redis that takes longer to answer a heartbeat is taken for away: four tries fit into a lease.
+/// A Redis that takes longer to be met, or to answer, is taken for away. At least so many tries fit into a lease.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+const TRIES_OF_A_LEASE: u32 = 4;
 /// How long the listener waits before it tries to listen again.
 const LISTEN_AGAIN: Duration = Duration::from_millis(250);
 
@@ -128,9 +129,10 @@ impl Shared {
 
 /// Joins the cluster.
 pub async fn join(settings: Settings, identity: Identity) -> Result<Lease, CannotJoin> {
+    let patience = ANSWER_WITHIN.min(settings.timing.ttl / TRIES_OF_A_LEASE);
     let timeouts = Timeouts {
-        connect: settings.timing.heartbeat,
-        answer: ANSWER_WITHIN.min(settings.timing.heartbeat),
+        connect: patience,
+        answer: patience,
     };
     let primary = Primary::new(settings.redis.clone(), timeouts);
     let registry = Registry::new(
