@@ -94,7 +94,11 @@ impl Cluster {
             retired: Vec::new(),
             cables: cables.then(Cables::default),
             shared: Some(Shared {
-                settings: settings(services, &name, &keys.path().to_string_lossy()),
+                settings: [
+                    settings(services, &name, &keys.path().to_string_lossy()),
+                    vec![("ROOKERY_WORKER_THREADS".into(), share(order.cpus.as_deref(), nodes))],
+                ]
+                .concat(),
                 order,
                 _keys: keys,
                 dice,
@@ -264,6 +268,13 @@ fn settings(services: &Services, name: &str, keys: &str) -> Vec<(String, String)
     ];
     let named = settings.map(|(key, value)| (format!("ROOKERY_{key}"), value.to_owned()));
     named.into()
+}
+
+/// The threads of each node: nodes that share a machine share its cores.
+fn share(cpus: Option<&[usize]>, nodes: usize) -> String {
+    let all = || std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = cpus.map_or_else(all, <[usize]>::len);
+    (cores / nodes.max(1)).max(1).to_string()
 }
 
 /// An address of this machine that nobody listens on.
