@@ -55,6 +55,10 @@ pub const EARLY_COMMANDS: usize = 20_000;
 pub const OUTSTANDING: usize = 200_000;
 /// How often what waits for another node, or for a shard to open, is looked at again.
 pub const OUTSTANDING_INTERVAL: Duration = Duration::from_millis(50);
+/// How often it is looked whether something waits, while nothing does: a wake-up is what an idle node costs.
+pub const RESTING_INTERVAL: Duration = Duration::from_millis(150);
+/// Shards whose records are read at once when a node takes many over.
+pub const READ_UP_AT_ONCE: usize = 16;
 /// A question to a node that by now owns the shard no more is asked again after this, answer or not.
 pub const ANSWER_PATIENCE: Duration = Duration::from_millis(1_000);
 /// How long a new owner waits for the old one to hand over. Safety does not rest on it: the log orders two owners.

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use tokio::time::Instant;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use parking_lot::Mutex;
 use rookery_cluster::id::{NodeId, ShardId};
 use rookery_cluster::membership::{Epoch, Table};
@@ -164,12 +165,15 @@ impl Hub {
             }
         };
         timeout_at(deadline, settled).await.ok();
+        let settled = started.elapsed();
         // What was read back is applied by now, or stands in the mailboxes before what follows.
         let of_these = |bytes: &[u8; 16]| shards.contains(&self.shard(bytes).id);
         let conversations = self.conversations.of(|id| of_these(id.as_bytes()));
         self.ask_all(&conversations, deadline, Msg::Settle).await;
         self.release_sessions(|user| of_these(user.as_bytes()), deadline).await;
+        let released = started.elapsed();
         timeout_at(deadline, self.projector.flush()).await.ok();
+        let stored = started.elapsed();
         for shard in each() {
             for (record, origin) in shard.end() {
                 self.bounce(again(record.conversation, origin, record.command), true);
@@ -182,7 +186,10 @@ impl Hub {
             shard.life.step(&[Phase::Closing], Phase::Closed);
         }
         self.follow();
-        tracing::info!(shards = lost.len(), took = ?started.elapsed(), "shards closed");
+        tracing::info!(
+            shards = lost.len(), took = ?started.elapsed(), ?settled, ?released, ?stored,
+            "shards closed"
+        );
     }
 
     /// Hands each of these conversations a message and waits until all are done with it.
@@ -239,9 +246,6 @@ impl Hub {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(defaults::CLOSE_WAIT);
         }
-        for (shard, opening) in &shards {
-            self.serve(*shard, *opening);
-        }
         tracing::info!(shards = shards.len(), took = ?started.elapsed(), "shards opened");
     }
 
@@ -279,18 +283,21 @@ impl Hub {
         }
     }
 
-    /// Reads what the log has of these shards beyond the store.
+    /// Reads what the log has of these shards beyond the store, and serves each as soon as it is read.
     async fn read_up(self: &Arc<Self>, shards: &[Gained]) -> PortResult<()> {
         let committed = self.log.committed().await?;
-        for (id, opening) in shards {
-            let shard = &self.shards[usize::from(id.0)];
-            if !shard.begin(*opening, committed[usize::from(id.0)]) {
-                continue;
-            }
-            let end = self.log.end(*id).await?;
-            shard.recover(self, end).await?;
-        }
-        Ok(())
+        let shard = |id: ShardId| &self.shards[usize::from(id.0)];
+        let begun = shards
+            .iter()
+            .filter(|(id, opening)| shard(*id).begin(*opening, committed[usize::from(id.0)]));
+        let begun: Vec<Gained> = begun.copied().collect();
+        let ends = &self.log.ends().await?;
+        let read = stream::iter(begun).map(|(id, opening)| async move {
+            shard(id).recover(self, ends[usize::from(id.0)]).await?;
+            self.serve(id, opening);
+            Ok(())
+        });
+        read.buffer_unordered(defaults::READ_UP_AT_ONCE).try_collect().await
     }
 
     /// Answers what came early, then opens the shard; or closes it again when it was lost meanwhile.

@@ -79,6 +79,11 @@ impl Checks {
         }
     }
 
+    /// Whether something is to be asked or told.
+    pub fn is_due(&self) -> bool {
+        !self.pending.lock().is_empty() || !self.missed.lock().is_empty()
+    }
+
     fn add(&self, conversations: impl IntoIterator<Item = ConversationId>) {
         self.pending.lock().extend(conversations);
     }

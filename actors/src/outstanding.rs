@@ -348,6 +348,11 @@ impl Hub {
         }
     }
 
+    /// Whether anything here waits for another node.
+    fn is_something_awaited(&self) -> bool {
+        self.outstanding.count() > 0 || self.berths.is_unsettled() || self.checks.is_due()
+    }
+
     /// Waits, for a moment, until what was asked of other nodes is answered.
     pub(crate) async fn finish_asks(&self) {
         let deadline = Instant::now() + defaults::ANSWER_PATIENCE;
@@ -441,11 +446,9 @@ fn settled(ask: &Ask, doubtful: bool, reply: Result<Reply, Problem>) -> Result<R
 
 /// Tends what waits, until the core is gone.
 pub async fn run(core: Weak<Hub>) {
-    let mut ticks = tokio::time::interval(defaults::OUTSTANDING_INTERVAL);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut beaten = Instant::now();
+    let (mut beaten, mut pause) = (Instant::now(), defaults::OUTSTANDING_INTERVAL);
     loop {
-        ticks.tick().await;
+        tokio::time::sleep(pause).await;
         let Some(core) = core.upgrade() else { return };
         let now = Instant::now();
         core.tend_outstanding(now);
@@ -455,6 +458,10 @@ pub async fn run(core: Weak<Hub>) {
             beaten = now;
             core.beat();
         }
+        pause = match core.is_something_awaited() {
+            true => defaults::OUTSTANDING_INTERVAL,
+            false => defaults::RESTING_INTERVAL,
+        };
     }
 }
 

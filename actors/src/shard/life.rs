@@ -162,6 +162,9 @@ impl Life {
     /// What has waited too long.
     pub fn overdue(&self, now: Instant) -> Vec<Early> {
         let mut early = self.early.lock();
+        if early.is_empty() {
+            return Vec::new();
+        }
         let (late, waiting) = std::mem::take(&mut *early)
             .into_iter()
             .partition::<Vec<_>, _>(|early| early.deadline <= now);

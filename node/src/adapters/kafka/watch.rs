@@ -19,7 +19,7 @@ use super::ledger::Ledger;
 use super::offsets::Consumer;
 
 /// How often it looks. Growth is told at the second look that finds it, so within a second.
-const LOOK: Duration = Duration::from_millis(300);
+const LOOK: Duration = Duration::from_millis(400);
 /// A look that takes longer found nobody.
 const LOOK_PATIENCE: Duration = Duration::from_secs(1);
 /// How often the committed positions are looked after.

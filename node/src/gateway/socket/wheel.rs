@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::hub::{CLOSE_GRACE, Hub, unix_seconds};
 
 /// How often the wheel turns a notch, and how finely the hub's clock is told.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(200);
 /// Every connection is looked at this often, at least: how late a token's expiry may be noticed.
 const LONGEST_ROUND: Duration = Duration::from_secs(2);
 /// Connections looked at before others have the core.

@@ -40,6 +40,11 @@ impl Berths {
         self.unsettled.lock().push(berth);
     }
 
+    /// Whether a socket waits for its session.
+    pub fn is_unsettled(&self) -> bool {
+        !self.unsettled.lock().is_empty()
+    }
+
     pub(super) fn pick(&self, picked: impl Fn(&Berth) -> bool) -> Vec<Arc<Berth>> {
         let of = |part: &Mutex<std::collections::HashMap<_, Arc<Berth>>>| {
             let part = part.lock();
