@@ -265,6 +265,7 @@ fn settings(services: &Services, name: &str, keys: &str) -> Vec<(String, String)
         ("S3__ACCESS_KEY", "rkaccess"),
         ("S3__SECRET_KEY", "rksecret"),
         ("CLUSTER__TOKEN_KEYS_DIR", keys),
+        ("CLUSTER__WAIT_SECONDS", "60"),
     ];
     let named = settings.map(|(key, value)| (format!("ROOKERY_{key}"), value.to_owned()));
     named.into()
