@@ -49,6 +49,11 @@ impl Cursor {
         self.last = 0;
     }
 
+    /// Something came on this connection.
+    pub fn has_begun(&self) -> bool {
+        self.last > 0
+    }
+
     /// A message came.
     #[inline]
     pub fn message(&mut self, seq: u32) -> Step {

@@ -145,16 +145,19 @@ impl Engine {
         }
     }
 
-    /// A gap may leave out what lies before the last entries that are replayed, and no more; where a client is in so many
-    /// conversations that the limit of all of them together may hold, that is not known.
+    /// A gap may leave out what lies before the last entries that are replayed, and no more. What comes first of a conversation
+    /// on a connection is not judged: it goes by a head that may be further than anybody was shown yet. Nor is a client in so many
+    /// conversations that the limit of all of them together may hold.
     fn check_gap(&mut self, place: u32, number: u32, from: u32, to: u32) {
         let (each, total) = self.replays;
-        let conversations = self.clients[place as usize].cursors.len() as u64;
+        let client = &mut self.clients[place as usize];
+        let conversations = client.cursors.len() as u64;
+        let begun = client.cursor(number).is_some_and(|cursor| cursor.has_begun());
         let Some(Some(conversation)) = self.conversations.get(number as usize) else {
             return;
         };
         let head = conversation.head;
-        if u64::from(to) + each > u64::from(head) && conversations * each <= total {
+        if begun && u64::from(to) + each > u64::from(head) && conversations * each <= total {
             let detail = format!("a gap names {from} to {to} of {head}, which should have been replayed");
             self.violation(Kind::Gapped, place, number, to.into(), 0, detail);
         }
