@@ -14,7 +14,7 @@ ARGS ?=
 CLUSTER ?= data-cluster
 NODES ?= 3
 
-.PHONY: help run build release test test-cluster chaos lint bench load cluster cluster-stop clean tools
+.PHONY: help run build release test test-all test-cluster chaos lint bench load cluster cluster-stop clean tools
 
 help: ## Explain the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' \
@@ -37,6 +37,9 @@ test: tools ## Install what the tests need, then run all tests of a node on the 
 test-cluster: tools ## Install and start Kafka, MongoDB's protocol, Redis and S3, then run the tests of many nodes and real services, and the simulation
 	@deploy/test/run --workspace --test cluster --test membership --test services --test simulation
 	@deploy/test/chaos
+
+test-all: tools ## Install and start Kafka, MongoDB's protocol, Redis and S3, and run all tests there are, each once
+	@deploy/test/run
 
 chaos: tools ## Break nodes and services of a cluster under load for a minute and a half: a fixed seed and a fresh one
 	@deploy/test/chaos $(ARGS)

@@ -34,6 +34,6 @@ pub fn fresh(what: &str) -> String {
 fn shared(variable: &str) -> String {
     deadline::of_this_test();
     std::env::var(variable).unwrap_or_else(|_| {
-        panic!("{variable} is not set: run `make test`, or `deploy/services/up` and source what it prints")
+        panic!("{variable} is not set: run `make test-cluster`, or `deploy/services/up` and source what it prints")
     })
 }
