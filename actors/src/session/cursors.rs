@@ -168,7 +168,7 @@ impl State {
             if std::mem::take(&mut standing.unsaved) {
                 updates.push(update(user, standing, devices, index as u32));
             }
-            if standing.unreceipted && now.0 - standing.receipt_at.0 >= defaults::RECEIPT_INTERVAL_MS {
+            if standing.unreceipted && (now.0 - standing.receipt_at.0).abs() >= defaults::RECEIPT_INTERVAL_MS {
                 standing.unreceipted = false;
                 standing.receipt_at = now;
                 receipts.push((standing.conversation, standing.delivered, standing.read));
@@ -285,6 +285,9 @@ mod tests {
             (updates.len(), receipts.as_slice(), later),
             (0, &[(conversation(0), 3, 3)][..], false)
         );
+        state.read(conversation(0), 4);
+        let (_, receipts, _) = moved(&mut state, 2_000);
+        assert_eq!(receipts.len(), 1, "a clock that stepped back holds nothing up");
     }
 
     #[test]

@@ -416,7 +416,8 @@ impl State {
 
     /// Whether typing may be passed on now; counts it if so.
     pub fn types(&mut self, conversation: ConversationId, now: Timestamp, interval_ms: i64) -> bool {
-        self.typing.retain(|(_, at)| now.0 - at.0 < interval_ms);
+        // Also where the clock stepped back.
+        self.typing.retain(|(_, at)| (now.0 - at.0).abs() < interval_ms);
         let first = !self.typing.iter().any(|(known, _)| *known == conversation);
         if first {
             self.typing.push((conversation, now));

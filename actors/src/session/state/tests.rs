@@ -243,6 +243,7 @@ fn typing_is_passed_on_once_an_interval_a_conversation() {
     assert!(!state.types(a, Timestamp(2_999), 3_000));
     assert!(state.types(b, Timestamp(2_999), 3_000));
     assert!(state.types(a, Timestamp(3_000), 3_000));
+    assert!(state.types(a, Timestamp(0), 3_000), "the clock stepped back");
 }
 
 #[test]
