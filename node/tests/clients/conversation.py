@@ -80,12 +80,15 @@ async def talk(socket, me, peer):
     for n in range(COUNT):
         data = {"n": n, "half": 0.5, "list": [None, True, "ü"]}
         await socket.send({"t": "send", "id": f"{me}-{n}", "to": {"user": peer}, "body": f"number {n} 🦜", "data": data})
-    order, messages = {}, set()
+    order, messages, answered = {}, set(), set()
     conversation = None
-    while len(order) < 2 * COUNT:
+    # An own message may be replayed before its `sent` comes.
+    while len(order) < 2 * COUNT or len(answered) < COUNT:
         frame = await socket.expect(lambda frame: frame["t"] in ("sent", "message", "error"))
         assert frame["t"] != "error", frame
         author = me if frame["t"] == "sent" else frame["from"]
+        if frame["t"] == "sent":
+            answered.add(frame["id"])
         if frame["t"] == "message":
             assert frame["body"].endswith("🦜") and frame["data"]["half"] == 0.5, frame
             assert frame["seq"] not in messages, frame

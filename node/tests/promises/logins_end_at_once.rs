@@ -186,7 +186,7 @@ async fn an_unknown_user_and_a_wrong_password_are_told_alike() {
 
 #[tokio::test]
 async fn an_expired_token_is_refused_and_its_socket_closed_with_4002() {
-    let server = Server::with(&[("AUTH__ACCESS_TOKEN_SECONDS", "2")]).await;
+    let server = Server::with(&[("AUTH__ACCESS_TOKEN_SECONDS", "5")]).await;
     let ada = server.user("Ada").await;
     let mut socket = ada.connect().await;
     assert_eq!(socket.closed().await, 4002);
@@ -198,7 +198,7 @@ async fn an_expired_token_is_refused_and_its_socket_closed_with_4002() {
 
 #[tokio::test]
 async fn reauth_keeps_the_socket_beyond_the_first_token() {
-    let server = Server::with(&[("AUTH__ACCESS_TOKEN_SECONDS", "3")]).await;
+    let server = Server::with(&[("AUTH__ACCESS_TOKEN_SECONDS", "8")]).await;
     let ada = server.user("Ada").await;
     let mut renewed = ada.connect().await;
     let mut left_alone = ada.connect().await;

@@ -71,9 +71,24 @@ impl Service {
         self.gone().await;
     }
 
-    /// Holds it, with its connections open, until [`Self::resume`].
+    /// Holds it, with its connections open, until [`Self::resume`]. On a busy machine the signal takes its time.
     pub fn pause(&self) {
         self.signal("STOP");
+        let deadline = Instant::now() + END;
+        while !self.stands_still() {
+            assert!(Instant::now() < deadline, "{} does not stand still", self.name);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Whether all its threads are stopped.
+    fn stands_still(&self) -> bool {
+        let pid = self.pid().unwrap_or_else(|| panic!("{} does not run", self.name));
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+        let states = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+        // After the name, which is in parentheses.
+        let stopped = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+        states.map(stopped).all(|stopped| stopped)
     }
 
     pub fn resume(&self) {
