@@ -86,7 +86,7 @@ impl KafkaLog {
         let health = Arc::new(Health::default());
         let consumer = BaseConsumer::from_config_and_context(&client::consumer(settings)?, Quiet(Arc::clone(&health)))
             .map_err(|error| broken(&error))?;
-        let consumer = Consumer::new(consumer, &settings.topic);
+        let consumer = Consumer::new(consumer, settings);
         topic::ready(&consumer, settings, shards, patience).await?;
         let ledger = Arc::new(Ledger::new(shards, Arc::clone(&health)));
         let pump = {

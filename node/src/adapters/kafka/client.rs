@@ -1,12 +1,13 @@
 //! How the clients of Kafka are set up, what they log, and what their errors mean to the port.
 
+use std::ffi::CString;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Condvar, Mutex};
-use rdkafka::client::ClientContext;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -108,6 +109,22 @@ pub fn consumer(settings: &Settings) -> PortResult<ClientConfig> {
         .set("queued.min.messages", "10000")
         .set("queued.max.messages.kbytes", "16384");
     Ok(config)
+}
+
+/// A client that hears of no broker for so long is told of them again.
+pub const MEET_AGAIN: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Tells a client of the brokers again. The library forgets those that a broker does not list: all of them, where that one is a
+/// cluster of its own and was silent for so long that it takes itself for dead; and then it does not always begin anew. To one
+/// that knows its brokers it is no news.
+#[expect(unsafe_code, reason = "rd_kafka_brokers_add has no safe form in rdkafka")]
+pub fn meet_again<C: ClientContext>(client: &Client<C>, brokers: &str) {
+    let Ok(brokers) = CString::new(brokers) else { return };
+    tracing::debug!("tell a client of Kafka's brokers again");
+    // SAFETY: the client lives as long as it is borrowed, the text as long as the call, and the function may be called at any time.
+    unsafe {
+        rdkafka::bindings::rd_kafka_brokers_add(client.native_ptr(), brokers.as_ptr());
+    }
 }
 
 /// What is known of the brokers as a whole.

@@ -10,7 +10,8 @@ use rdkafka::{Offset as Place, TopicPartitionList};
 use rookery_actors::ports::log::Offset;
 use rookery_actors::ports::{PortError, PortResult};
 
-use super::client::{Quiet, request_error};
+use super::Settings;
+use super::client::{self, Quiet, request_error};
 
 /// How long a request to the brokers may take before the caller is told that they are away.
 pub const REQUEST: Duration = Duration::from_secs(5);
@@ -22,13 +23,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Consumer {
     inner: Arc<BaseConsumer<Quiet>>,
     topic: Arc<str>,
+    brokers: Arc<str>,
 }
 
 impl Consumer {
-    pub fn new(inner: BaseConsumer<Quiet>, topic: &str) -> Self {
+    pub fn new(inner: BaseConsumer<Quiet>, settings: &Settings) -> Self {
         Self {
             inner: Arc::new(inner),
-            topic: topic.into(),
+            topic: settings.topic.as_str().into(),
+            brokers: settings.brokers.as_str().into(),
         }
     }
 
@@ -108,6 +111,11 @@ impl Consumer {
     /// Whether any broker answers at all.
     pub fn is_answered(&self, patience: Duration) -> bool {
         self.inner.fetch_metadata(Some(&self.topic), patience).is_ok()
+    }
+
+    /// Where nobody answers, it may be that nobody is asked.
+    pub fn meet_again(&self) {
+        client::meet_again(self.inner.client(), &self.brokers);
     }
 
     /// Committed positions in the order asked. Where none was ever committed, or the broker forgot it, the first kept record.

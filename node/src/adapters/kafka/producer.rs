@@ -20,7 +20,7 @@ use rookery_actors::ports::log::Report;
 use rookery_actors::ports::{PortError, PortResult};
 use rookery_cluster::id::ShardId;
 
-use super::client::{self, Health};
+use super::client::{self, Health, MEET_AGAIN};
 use super::gate::{Gate, Ready};
 use super::ledger::Ledger;
 use super::turns::Turns;
@@ -95,6 +95,8 @@ pub struct Pump {
     current: Option<BaseProducer<Answers>>,
     replaced: Instant,
     tended: Instant,
+    /// How much had come in all when something came last, or nothing was waited for, and when that was.
+    heard: (usize, Instant),
     /// Empty between turns.
     ready: Vec<Ready>,
 }
@@ -110,6 +112,7 @@ impl Pump {
             current: None,
             replaced: Instant::now(),
             tended: Instant::now(),
+            heard: (0, Instant::now()),
             ready: Vec::new(),
         };
         this.current = Some(this.make()?);
@@ -216,6 +219,7 @@ impl Pump {
         self.tended = Instant::now();
         self.take_answers();
         self.ledger.expire(self.settings.append_timeout());
+        self.meet_again_where_nothing_comes();
         let works = self
             .current
             .as_ref()
@@ -223,6 +227,18 @@ impl Pump {
         if !works && self.replaced.elapsed() >= REPLACE_EVERY {
             self.replaced = Instant::now();
             self.replace();
+        }
+    }
+
+    fn meet_again_where_nothing_comes(&mut self) {
+        let came = self.turn.came.load(Ordering::Relaxed);
+        if came != self.heard.0 || !self.ledger.is_waiting() {
+            self.heard = (came, Instant::now());
+        } else if self.heard.1.elapsed() >= MEET_AGAIN {
+            self.heard.1 = Instant::now();
+            if let Some(producer) = &self.current {
+                client::meet_again(producer.client(), &self.settings.brokers);
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rdkafka::Offset as Place;
 use rookery_actors::ports::log::Offset;
 
-use super::client::Health;
+use super::client::{Health, MEET_AGAIN};
 use super::growth::Growth;
 use super::ledger::Ledger;
 use super::offsets::Consumer;
@@ -47,9 +47,16 @@ pub struct Watch {
 impl Watch {
     pub fn run(self) {
         let (mut tended, mut refreshed) = (Instant::now(), Instant::now());
+        let mut answered = Instant::now();
         while !self.watched.stopping.load(Ordering::Relaxed) {
             self.health.wait(LOOK);
             self.look();
+            if !self.health.is_away() {
+                answered = Instant::now();
+            } else if answered.elapsed() >= MEET_AGAIN {
+                answered = Instant::now();
+                self.consumer.meet_again();
+            }
             if tended.elapsed() >= TEND && !self.health.is_away() {
                 tended = Instant::now();
                 let all = refreshed.elapsed() >= REFRESH;
