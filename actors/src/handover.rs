@@ -39,6 +39,8 @@ pub struct Handover {
     turn: tokio::sync::Mutex<()>,
     /// The table that took effect last.
     placed: Mutex<Option<Arc<Table>>>,
+    /// The last table that took effect here although the one before it did not.
+    leaped_to: Mutex<Option<Epoch>>,
     heard: Mutex<Heard>,
     /// Something was heard.
     news: Notify,
@@ -64,6 +66,19 @@ impl Hub {
         self.gain(&table, before.as_deref());
         self.watch_berths();
         self.owners_changed(&table, before.as_deref());
+        if before.is_some_and(|before| before.epoch.0 + 1 < table.epoch.0) {
+            *self.handover.leaped_to.lock() = Some(table.epoch);
+            self.check_all();
+        }
+    }
+
+    /// A node goes by a table from now on. Tables that never took effect here may have given users of this node's to another
+    /// for a time: to that one went what the node delivered until now, although nothing was moved here.
+    fn check_after_leap(&self, node: &NodeId, epoch: Epoch) {
+        let leaped_to = *self.handover.leaped_to.lock();
+        if leaped_to.is_some_and(|leaped_to| leaped_to <= epoch) {
+            self.check_owned_by(node);
+        }
     }
 
     fn tell_everybody(&self, placing: Placing) {
@@ -87,6 +102,9 @@ impl Hub {
 
     /// A node says something of its shards.
     pub(crate) fn placing(self: &Arc<Self>, from: &NodeId, placing: Placing) {
+        if let Placing::Installed(epoch) = &placing {
+            self.check_after_leap(from, *epoch);
+        }
         {
             let mut heard = self.handover.heard.lock();
             match placing {
