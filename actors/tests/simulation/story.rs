@@ -43,13 +43,17 @@ pub fn run(seed: u64, told: bool) -> Result<(), String> {
         .start_paused(true)
         .build()
         .unwrap();
-    runtime.block_on(play(seed, told))
+    runtime.block_on(async {
+        clock::set(Timestamp(BEGIN));
+        let mut lot = Lot::new(!seed);
+        let world = World::of(&FIRST, lot.fork()).await;
+        let verdict = play(seed, told, &mut lot, &world).await;
+        world.end();
+        verdict
+    })
 }
 
-async fn play(seed: u64, told: bool) -> Result<(), String> {
-    clock::set(Timestamp(BEGIN));
-    let mut lot = Lot::new(!seed);
-    let world = World::of(&FIRST, lot.fork()).await;
+async fn play(seed: u64, told: bool, lot: &mut Lot, world: &Arc<World>) -> Result<(), String> {
     let ledger = Arc::new(Ledger::default());
     let users: Vec<UserId> = (0..USERS).map(|number| world.add_user(number)).collect();
     // Every shard is open and every device known before the trouble begins.
@@ -60,9 +64,9 @@ async fn play(seed: u64, told: bool) -> Result<(), String> {
         .into_iter()
         .enumerate()
         .map(|(number, user)| {
-            let (script, done) = (script(number, user, &users, &mut lot), Arc::new(Notify::new()));
+            let (script, done) = (script(number, user, &users, lot), Arc::new(Notify::new()));
             let sends = Sends::new(script, answered_within(seed, number));
-            let device = Device::new(number, user, sends, lot.fork(), &world, &ledger, told);
+            let device = Device::new(number, user, sends, lot.fork(), world, &ledger, told);
             devices.push(tokio::spawn(device.run(Arc::clone(&done))));
             done
         })
@@ -73,7 +77,7 @@ async fn play(seed: u64, told: bool) -> Result<(), String> {
         if told {
             println!("{:>6} ms: {fault:?}", world.clock().as_millis());
         }
-        faults.push(tokio::spawn(happen(Arc::clone(&world), fault)));
+        faults.push(tokio::spawn(happen(Arc::clone(world), fault)));
     }
     for fault in faults {
         fault.await.map_err(|error| error.to_string())?;
@@ -84,7 +88,7 @@ async fn play(seed: u64, told: bool) -> Result<(), String> {
         ledger.verdict()?;
         waited.map_err(|_| format!("device {number} still waits for an answer"))?;
     }
-    judge(&world, &ledger, &users, within).await
+    judge(world, &ledger, &users, within).await
 }
 
 /// How long a device waits until it says that something is wrong; nothing where it rather sends again.

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::gate::{Log, Mood, Store};
+use crate::plan;
 
 const SHARDS: u16 = 16;
 
@@ -214,6 +215,13 @@ impl World {
             node.mood.dead.store(true, Ordering::Relaxed);
         }
         self.network.leave(&NodeId::from(name));
+    }
+
+    /// Lets go of the nodes, which their network keeps, as they keep it.
+    pub fn end(&self) {
+        plan::ALL
+            .iter()
+            .for_each(|name| self.network.leave(&NodeId::from(*name)));
     }
 
     /// Has a node hand over, store everything and end.
