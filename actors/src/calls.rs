@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::defaults;
 use crate::hub::Hub;
-use crate::id::ConversationId;
+use crate::id::{ConversationId, Numbers};
 use crate::interchange::{Ask, Origin, Question, Reply};
 use crate::protocol::{ErrorCode, Problem};
 
@@ -18,7 +17,7 @@ type Waiter = oneshot::Sender<Result<Reply, Problem>>;
 /// Calls that wait for their answer, by number.
 #[derive(Default)]
 pub struct Calls {
-    next: AtomicU64,
+    numbers: Numbers,
     waiting: Mutex<HashMap<u64, Waiter>>,
 }
 
@@ -35,7 +34,7 @@ impl Calls {
 impl Hub {
     /// Asks a conversation's owner and waits for the answer; `timeout` when none comes in time.
     pub async fn call(self: &Arc<Self>, conversation: ConversationId, question: Question) -> Result<Reply, Problem> {
-        let call = self.calls.next.fetch_add(1, Ordering::Relaxed);
+        let call = self.calls.numbers.take();
         let (waiter, answer) = oneshot::channel();
         self.calls.waiting.lock().insert(call, waiter);
         let origin = Origin::Call {

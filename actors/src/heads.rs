@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -19,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::conversation;
 use crate::defaults;
 use crate::hub::Hub;
-use crate::id::ConversationId;
+use crate::id::{ConversationId, Numbers};
 use crate::interchange::Peer;
 use crate::session::actor::Msg;
 use crate::session::state::Delivered;
@@ -60,7 +59,7 @@ pub enum Heads {
 /// Questions under way, and what has to be asked.
 #[derive(Default)]
 pub struct Checks {
-    next: AtomicU64,
+    numbers: Numbers,
     asked: Mutex<HashMap<u64, oneshot::Sender<Vec<Option<Reach>>>>>,
     pending: Mutex<HashSet<ConversationId>>,
     /// What other nodes could not be sent.
@@ -194,7 +193,7 @@ impl Hub {
         if *node == self.node {
             return None;
         }
-        let number = self.checks.next.fetch_add(1, Ordering::Relaxed);
+        let number = self.checks.numbers.take();
         let (asked, answer) = oneshot::channel();
         self.checks.asked.lock().insert(number, asked);
         let question = Peer::Heads(Heads::Ask(number, conversations.to_vec()));

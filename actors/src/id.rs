@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::de::{Error as _, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -99,11 +100,20 @@ impl ConversationId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ConnectionId(pub u64);
 
-impl ConnectionId {
-    /// Where a process begins to count: far from wherever any other does, so that the sockets of all nodes have ids of their
-    /// own.
-    pub fn first() -> Self {
-        Self(Uuid::now_v7().as_u64_pair().1 >> 1)
+/// Numbers for what is named to other nodes, in rising order. Each counter begins at random, far from wherever any other does,
+/// that of this node's former self above all: an answer to what was asked before a crash must be nobody's after it.
+#[derive(Debug)]
+pub struct Numbers(AtomicU64);
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self(AtomicU64::new(Uuid::now_v7().as_u64_pair().1 >> 1))
+    }
+}
+
+impl Numbers {
+    pub fn take(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
     }
 }
 

@@ -8,7 +8,7 @@
 //! A user's sends in a conversation are asked in their order: none goes to a node while an earlier one waits for another.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -22,14 +22,14 @@ use crate::conversation::command::Command;
 use crate::conversation::state::Outcome;
 use crate::defaults;
 use crate::hub::Hub;
-use crate::id::{ConversationId, UserId};
+use crate::id::{ConversationId, Numbers, UserId};
 use crate::interchange::{Answer, Ask, Forwarded, Origin, Peer, Question, Reply};
 use crate::protocol::{ErrorCode, Problem};
 
 /// The asks that wait.
 #[derive(Default)]
 pub struct Outstanding {
-    next: AtomicU64,
+    numbers: Numbers,
     table: Mutex<Table>,
     /// How many there are: those who ask on this node look at no more where there is none.
     count: AtomicUsize,
@@ -143,7 +143,7 @@ impl Outstanding {
         if table.waiting.len() >= defaults::OUTSTANDING {
             return None;
         }
-        let ticket = self.next.fetch_add(1, Ordering::Relaxed);
+        let ticket = self.numbers.take();
         table.insert(ticket, waiting);
         self.count.store(table.waiting.len(), Ordering::Release);
         Some(ticket)

@@ -111,3 +111,14 @@ fn what_a_first_sending_did_is_no_failure_of_the_second() {
     assert!(settled(&delete, true, Err(Problem::not_found("group"))).is_ok());
     assert!(settled(&delete, true, Err(Problem::unavailable("away"))).is_err());
 }
+
+#[test]
+fn an_answer_to_a_question_from_before_a_crash_is_nobodys() {
+    let (before, after) = (Outstanding::default(), Outstanding::default());
+    let later = Instant::now() + defaults::CALL_DEADLINE;
+    let asked = before.insert(waiting(None, later)).unwrap();
+    for _ in 0..1_000 {
+        after.insert(waiting(None, later));
+    }
+    assert!(after.remove(&mut after.table.lock(), asked).is_none());
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rookery_actors::id::ConnectionId;
+use rookery_actors::id::{ConnectionId, Numbers};
 use rookery_actors::outlet::Outlet;
 use rookery_actors::protocol::{CloseCode, Codec, ErrorCode, Limits, Problem};
 use rookery_actors::system::Arrival;
@@ -36,7 +36,7 @@ pub struct Hub {
     pub admission: Arc<Admission>,
     pub meters: Meters,
     pub clock: Clock,
-    next: AtomicU64,
+    numbers: Numbers,
     open: AtomicU64,
 }
 
@@ -63,7 +63,7 @@ impl Hub {
             admission,
             meters: Meters::default(),
             clock: Clock::default(),
-            next: AtomicU64::new(ConnectionId::first().0),
+            numbers: Numbers::default(),
             open: AtomicU64::new(0),
         })
     }
@@ -114,7 +114,7 @@ impl Hub {
     }
 
     fn insert(self: &Arc<Self>, stream: TcpStream, caller: Caller, codec: Codec, address: IpAddr) -> Arc<Connection> {
-        let id = ConnectionId(self.next.fetch_add(1, Relaxed));
+        let id = ConnectionId(self.numbers.take());
         self.open.fetch_add(1, Relaxed);
         self.meters.connections.increment(1.0);
         self.lane(id).insert(|slot| {
