@@ -3,7 +3,8 @@
 //! A delivery may be lost with a link, or go to a node that has a user's session no more. Where the conversation goes on, the
 //! next batch shows the hole; where nothing follows, nobody would notice. So a session that is loaded asks the owners of its
 //! conversations, one request a node; and when a link broke, a delivery could not be sent, or an owner changed, the heads of
-//! the conversations concerned are asked for again, until they are known.
+//! the conversations concerned are asked for again, until they are known. A session may have been loaded long before that: where
+//! the owner has a conversation not in memory any more, the store is asked.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -255,9 +256,32 @@ impl Hub {
             let Ok(_turn) = core.checks.turn.try_lock() else { return };
             let round = core.checks.take();
             let (known, unknown) = core.ask_heads(round).await;
-            core.raise_all(&known.into_iter().collect());
-            core.checks.add(unknown);
+            let (idle, mut known): (Vec<_>, HashMap<_, _>) = apart(known);
+            let unread = core.read_heads(&idle, &mut known).await;
+            core.raise_all(&known);
+            core.checks.add(unknown.into_iter().chain(unread));
         });
+    }
+
+    /// Adds the stored heads of conversations that their owners have not at hand; answers those that could not be read.
+    async fn read_heads(
+        &self,
+        idle: &[ConversationId],
+        known: &mut HashMap<ConversationId, Reach>,
+    ) -> Vec<ConversationId> {
+        let mut unread = Vec::new();
+        for some in idle.chunks(QUESTION) {
+            let Ok(stored) = self.chats.heads(some).await else {
+                unread.extend_from_slice(some);
+                continue;
+            };
+            let reach = |head| Reach {
+                head,
+                ..Reach::default()
+            };
+            known.extend(some.iter().copied().zip(stored.into_iter().map(reach)));
+        }
+        unread
     }
 
     fn tell_missed(&self) {
@@ -345,5 +369,32 @@ impl Hub {
             }
         }
         true
+    }
+}
+
+/// Sets apart the conversations of which their owners only know that the store has all of them. That is enough for a session
+/// that was loaded just now, but one that lives on may have missed what is stored since: a link that was cut for long, or a
+/// clock that jumped, lets the conversation leave its owner's memory before anybody could ask.
+fn apart(known: Vec<(ConversationId, Reach)>) -> (Vec<ConversationId>, HashMap<ConversationId, Reach>) {
+    let (idle, known): (Vec<_>, Vec<_>) = known.into_iter().partition(|(_, reach)| reach.head == 0);
+    let idle = idle.into_iter().map(|(conversation, _)| conversation);
+    (idle.collect(), known.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn what_owners_have_not_in_memory_is_looked_up() {
+        let [hot, idle] = [1, 2].map(|number| ConversationId(Uuid::from_u128(number)));
+        let reach = Reach {
+            head: 6,
+            active_at: Timestamp(1),
+        };
+        let (looked_up, known) = apart(vec![(idle, Reach::default()), (hot, reach)]);
+        assert_eq!((looked_up, known), (vec![idle], HashMap::from([(hot, reach)])));
     }
 }
