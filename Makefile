@@ -30,12 +30,13 @@ release: tools ## Build the server and the load harness with optimizations
 	@cargo build --release --locked $(SERVER)
 	@cargo build --release --locked -p rookery-loadtest
 
-test: tools ## Install what the tests need, then run all tests of a node on the embedded adapters
+test: tools ## Install what the tests need, then run all tests of a node on the embedded adapters, of actors on many nodes, and of membership on real Redis servers
+	@deploy/install-tools test redis
 	@deploy/test/install-clients
 	@cargo test --workspace --locked $(ARGS)
 
-test-cluster: tools ## Install and start Kafka, MongoDB's protocol, Redis and S3, then run the tests of many nodes and real services, and the simulation
-	@deploy/test/run --workspace --test cluster --test membership --test services --test simulation
+test-cluster: tools ## Install and start Kafka, MongoDB's protocol, Redis and S3, then run the tests of three processes and of real services, the simulation, and a short chaos
+	@deploy/test/run --workspace --test cluster --test services --test simulation
 	@deploy/test/chaos
 
 test-all: tools ## Install and start Kafka, MongoDB's protocol, Redis and S3, and run all tests there are, each once
