@@ -9,6 +9,7 @@ use rookery_cluster::id::NodeId;
 use tokio::sync::oneshot;
 
 use super::command::Record;
+use super::hold::Heir;
 use super::shell::Shell;
 use super::state::Outcome;
 use super::table::Hot;
@@ -25,7 +26,7 @@ use crate::supervisor::Key;
 pub enum Msg {
     Ask(Box<Ask>),
     /// The store was asked whether an ask may go on: it may, or this is its answer.
-    Cleared(Box<Ask>, Result<Option<Outcome>, Problem>),
+    Cleared(Box<Ask>, Result<Option<Outcome>, Problem>, Arc<Heir>),
     /// The message a change names, from the store; `None` when there is none.
     Judged(Box<Ask>, Option<Box<StoredMessage>>),
     /// Records of this conversation, in log order.
@@ -108,7 +109,7 @@ impl Actor for ConversationActor {
         match msg {
             Msg::Ask(ask) if shell.is_retired() => shell.pass_on(*ask),
             Msg::Ask(ask) => shell.ask(ask),
-            Msg::Cleared(ask, word) => shell.cleared(*ask, word),
+            Msg::Cleared(ask, word, heir) => shell.cleared(*ask, word, &heir),
             Msg::Judged(ask, message) => shell.judged(*ask, message.map(|message| *message)),
             Msg::Apply(records) => shell.apply(records),
             Msg::Failed(record, origin, error) => shell.failed(&record, origin, error),

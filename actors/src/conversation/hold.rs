@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::actor::Msg;
 use super::command::Command;
 use super::shell::Shell;
@@ -16,6 +18,40 @@ use crate::ports::log::Offset;
 use crate::protocol::server::NotificationKind;
 use crate::protocol::{Problem, ServerFrame};
 use crate::time::Timestamp;
+
+/// What came behind a send that the store is asked about.
+pub struct Line {
+    pub asks: VecDeque<Ask>,
+    pub heir: Arc<Heir>,
+}
+
+/// Who carries a send to the store and back takes along what came behind it, if the conversation leaves the memory meanwhile:
+/// asked of the new owner before it, that would overtake it. Nothing once the send has come back.
+pub struct Heir(Mutex<Option<VecDeque<Ask>>>);
+
+impl Default for Heir {
+    fn default() -> Self {
+        Self(Mutex::new(Some(VecDeque::new())))
+    }
+}
+
+impl Heir {
+    /// Leaves a line to the one before it; the line comes back when that one has gone on already.
+    pub fn leave(&self, line: VecDeque<Ask>) -> Result<(), VecDeque<Ask>> {
+        match &mut *self.0.lock() {
+            Some(left) => {
+                *left = line;
+                Ok(())
+            }
+            None => Err(line),
+        }
+    }
+
+    /// The send goes on: with it, whatever was left to it.
+    pub fn take(&self) -> VecDeque<Ask> {
+        self.0.lock().take().unwrap_or_default()
+    }
+}
 
 /// Something to be said once everything below an offset is stored.
 pub struct Announcement {
@@ -103,12 +139,17 @@ async fn replies_to_message(core: &Arc<Hub>, ask: &Ask, seq: u64, replied: Optio
 impl Shell {
     /// Asks the store off the conversation's own path, and comes back.
     pub(super) fn ask_store(&mut self, ask: Ask) {
+        let heir = Arc::new(Heir::default());
         if let Question::Do {
             command: Command::Send { from, .. },
             ..
         } = &ask.question
         {
-            self.held.insert(*from, VecDeque::new());
+            let line = Line {
+                asks: VecDeque::new(),
+                heir: Arc::clone(&heir),
+            };
+            self.held.insert(*from, line);
         }
         let core = Arc::clone(&self.core);
         let memory = Memory {
@@ -121,12 +162,20 @@ impl Shell {
         };
         self.core.runtime.spawn(async move {
             let word = clear(&core, &ask, memory).await;
-            core.go_on(ask, |ask| Msg::Cleared(ask, word));
+            let with = Arc::clone(&heir);
+            if !core.go_on(ask, |ask| Msg::Cleared(ask, word, with)) {
+                heir.take().into_iter().for_each(|ask| core.bounce(ask, false));
+            }
         });
     }
 
     /// The store has spoken about an ask; what came behind it goes on.
-    pub(super) fn cleared(&mut self, ask: Ask, word: Result<Option<Outcome>, Problem>) {
+    pub(super) fn cleared(&mut self, ask: Ask, word: Result<Option<Outcome>, Problem>, heir: &Arc<Heir>) {
+        let left = heir.take();
+        if self.is_retired() {
+            self.pass_on(ask);
+            return left.into_iter().for_each(|ask| self.pass_on(ask));
+        }
         let Ask {
             origin,
             question: Question::Do { command, .. },
@@ -141,11 +190,14 @@ impl Shell {
             Ok(Some(outcome)) => self.done(origin, outcome),
             Err(problem) => self.answer(origin, Err(problem)),
         }
-        let mut behind = self.held.remove(&author).unwrap_or_default();
+        // Of this conversation's own line, or of one that was in memory before it.
+        let own = self.held.get(&author).is_some_and(|line| Arc::ptr_eq(&line.heir, heir));
+        let line = own.then(|| self.held.remove(&author)).flatten();
+        let mut behind = line.map_or(left, |line| line.asks);
         while let Some(next) = behind.pop_front() {
             self.ask(Box::new(next));
             if let Some(held_again) = self.held.get_mut(&author) {
-                return held_again.append(&mut behind);
+                return held_again.asks.append(&mut behind);
             }
         }
     }
@@ -252,5 +304,32 @@ impl Shell {
             }) => (*created_at, *updated_at),
             _ => (self.state.active_at, self.state.active_at),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::id::ConversationId;
+
+    fn line() -> VecDeque<Ask> {
+        let typing = Ask {
+            conversation: ConversationId(Uuid::nil()),
+            origin: Origin::Nobody,
+            question: Question::Typing {
+                user: UserId(Uuid::nil()),
+            },
+        };
+        VecDeque::from([typing])
+    }
+
+    #[test]
+    fn a_line_goes_with_the_send_before_it_or_after_it() {
+        let heir = Heir::default();
+        assert_eq!(heir.leave(line()), Ok(()));
+        assert_eq!(heir.take(), line());
+        assert_eq!(heir.leave(line()), Err(line()), "it has gone on");
     }
 }

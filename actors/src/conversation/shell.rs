@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::actor::{Msg, Seed};
 use super::audience::Audience;
 use super::command::{Command, Record};
-use super::hold::{Announcement, What};
+use super::hold::{Announcement, Line, What};
 use super::state::{Outcome, Refusal, State};
 use super::table::Hot;
 use super::tail::Tail;
@@ -41,7 +41,7 @@ pub struct Shell {
     pub(super) changing: HashMap<u64, VecDeque<Ask>>,
     /// Sends behind one of the same author that waits for a word of the store: an author's messages stand in the order in
     /// which they came, whichever of them memory alone can judge. Bounded by the sends a user may have unanswered.
-    pub(super) held: HashMap<UserId, VecDeque<Ask>>,
+    pub(super) held: HashMap<UserId, Line>,
     /// What is to be said once it is stored.
     pub(super) announcements: Vec<Announcement>,
     pub(super) audience: Audience,
@@ -121,7 +121,7 @@ impl Shell {
         if let Command::Send { from, .. } = &command
             && let Some(behind) = self.held.get_mut(from)
         {
-            return behind.push_back(Ask {
+            return behind.asks.push_back(Ask {
                 conversation: self.id,
                 origin,
                 question: Question::Do { command, repeat },
@@ -228,7 +228,8 @@ impl Shell {
         self.retired = true;
         self.core.conversations.remove(self.id);
         let waiting = self.changing.drain().flat_map(|(_, asks)| asks);
-        let held = self.held.drain().flat_map(|(_, asks)| asks);
+        let held = self.held.drain();
+        let held = held.filter_map(|(_, line)| line.heir.leave(line.asks).err()).flatten();
         for ask in waiting.chain(held) {
             self.core.bounce(ask, false);
         }
@@ -302,13 +303,16 @@ impl Shell {
 
 impl Hub {
     /// Hands an ask that waited for the store back to its conversation, or to the node that owns it by now.
-    pub(super) fn go_on(self: &Arc<Self>, ask: Ask, msg: impl FnOnce(Box<Ask>) -> Msg) {
+    /// Says which: true when it was to its conversation.
+    pub(super) fn go_on(self: &Arc<Self>, ask: Ask, msg: impl FnOnce(Box<Ask>) -> Msg) -> bool {
         let conversation = ask.conversation;
-        if self.shard(conversation.as_bytes()).life.is_open() {
+        let here = self.shard(conversation.as_bytes()).life.is_open();
+        if here {
             self.conversations.tell(self, conversation, msg(Box::new(ask)));
         } else {
             self.bounce(ask, false);
         }
+        here
     }
 
     /// Sends an answer to whoever asked.
