@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::Context;
 use rookery_actors::id::{ConversationId, UserId};
@@ -13,6 +14,9 @@ use crate::sys::now_ns;
 
 /// Sign-ups made at once: enough that the server's group commit has something to group.
 const AT_ONCE: usize = 32;
+/// How often a sign-up is tried again that a service behind the server did not let through, and how long after.
+const RETRIES: u32 = 5;
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const PASSWORD: &str = "correct horse battery staple";
 
 /// Somebody with an account, signed in.
@@ -98,6 +102,12 @@ struct SignUp<'a> {
     password: &'a str,
 }
 
+#[derive(Serialize)]
+struct LogIn<'a> {
+    email: &'a str,
+    password: &'a str,
+}
+
 #[derive(Deserialize)]
 struct SignedIn {
     user: OnlyId,
@@ -154,8 +164,7 @@ pub fn sign_up(
                     name: format!("Load {n}"),
                     password: PASSWORD,
                 };
-                let answer: SignedIn = http.post("/api/auth/signup", None, &body)?;
-                let mut person = Person::from(answer);
+                let mut person = enter(&mut http, &body)?;
                 if homes {
                     person.door = home(&mut http, doors, &person)?;
                 }
@@ -173,6 +182,28 @@ pub fn sign_up(
     }
     people.sort_by_key(|(n, _)| *n);
     Ok(people.into_iter().map(|(_, person)| person).collect())
+}
+
+/// Signs somebody up. A service behind the server may falter when a hundred thousand come at once; where that left open whether the
+/// account was made, it is logged in to.
+fn enter(http: &mut Http, body: &SignUp<'_>) -> Result<Person, Error> {
+    let (email, password) = (body.email.as_str(), body.password);
+    let mut left = RETRIES;
+    loop {
+        let answer = match http.post("/api/auth/signup", None, body) {
+            Err(Error::Refused { status: 409, .. }) if left < RETRIES => {
+                http.post("/api/auth/login", None, &LogIn { email, password })
+            }
+            answer => answer,
+        };
+        match answer {
+            Err(Error::Refused { status: 503 | 504, .. }) if left > 0 => {
+                left -= 1;
+                std::thread::sleep(RETRY_PAUSE);
+            }
+            answer => return answer.map(|signed_in: SignedIn| signed_in.into()),
+        }
+    }
 }
 
 /// The door that the cluster names for somebody's socket; none where it is not among these.
@@ -205,4 +236,54 @@ pub fn renew(http: &mut Http, person: &Person) -> Result<Person, Error> {
         door: person.door,
         ..answer.into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use super::*;
+
+    /// Answers each request with the next of these; gives back what was asked.
+    fn answering(answers: Vec<(u16, String)>) -> (SocketAddr, std::thread::JoinHandle<Vec<String>>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let asked = std::thread::spawn(move || {
+            let mut asked = Vec::new();
+            for (status, body) in answers {
+                let (mut socket, _) = listener.accept().unwrap();
+                let mut bytes = [0; 2048];
+                let count = socket.read(&mut bytes).unwrap();
+                let line = String::from_utf8_lossy(&bytes[..count])
+                    .lines()
+                    .next()
+                    .map(str::to_owned);
+                asked.extend(line);
+                let length = body.len();
+                let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                socket.write_all(format!("{head}{body}").as_bytes()).unwrap();
+            }
+            asked
+        });
+        (at, asked)
+    }
+
+    #[test]
+    fn an_account_of_which_nobody_knows_whether_it_was_made_is_logged_in_to() {
+        let user = "01890a5d-ac96-774b-bcce-b302099a8057";
+        let signed_in =
+            format!(r#"{{"user":{{"id":"{user}"}},"access_token":"a","refresh_token":"r","expires_in":900}}"#);
+        let answers = vec![(504, "{}".into()), (409, "{}".into()), (200, signed_in)];
+        let (at, asked) = answering(answers);
+        let body = SignUp {
+            email: "ada@example.test".into(),
+            name: "Ada".into(),
+            password: PASSWORD,
+        };
+        let person = enter(&mut Http::new(at), &body).unwrap();
+        assert_eq!((person.user.to_string().as_str(), person.token.as_str()), (user, "a"));
+        let asked = asked.join().unwrap();
+        let paths: Vec<_> = asked.iter().filter_map(|line| line.split(' ').nth(1)).collect();
+        assert_eq!(paths, ["/api/auth/signup", "/api/auth/signup", "/api/auth/login"]);
+    }
 }
