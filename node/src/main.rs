@@ -47,7 +47,7 @@ fn serve(loaded: &Loaded) -> Result<ExitCode, Failure> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = process::runtime(config.process.worker_threads, config.process.turn())?;
+    let runtime = process::runtime(config.process.worker_threads)?;
     let ended = runtime.block_on(live(config));
     runtime.shutdown_timeout(LINGER);
     ended

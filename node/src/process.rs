@@ -1,10 +1,7 @@
 //! The process as the operating system sees it: its threads, its private listener, its standard output.
 
-mod gather;
-
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::{Builder, Runtime};
@@ -14,14 +11,10 @@ use crate::cli::{Failure, Status};
 /// Connections that may wait for the admin listener.
 pub const ADMIN_BACKLOG: u32 = 128;
 
-/// The threads that run everything; 0 takes as many as the process may use cores. Events that come close together gather
-/// for up to `turn`; zero lets none wait.
-pub fn runtime(worker_threads: usize, turn: Duration) -> Result<Runtime, Failure> {
+/// The threads that run everything; 0 takes as many as the process may use cores.
+pub fn runtime(worker_threads: usize) -> Result<Runtime, Failure> {
     let mut builder = Builder::new_multi_thread();
     builder.enable_all().thread_name("rookery");
-    if !turn.is_zero() {
-        builder.on_thread_park(move || gather::gather(turn));
-    }
     builder.worker_threads(match worker_threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,23 +23,12 @@ settings! {
         node: String = String::new();
         /// Threads that run the actors and the sockets. 0: as many as the process may use cores.
         worker_threads: usize = 0;
-        /// While events follow one another more closely than two in this time, a thread that has run dry lets them gather for
-        /// so long, in microseconds, and serves them together: less of the processor for each, and this much later at most.
-        /// 0: never.
-        gather_us: u32 = 500;
         /// How long a stop may take, in seconds: clients are told to go, what is unflushed is flushed, then sockets close.
         drain_seconds: u32 = 20;
         /// The token that `/admin` wants as `Authorization: Bearer`. Empty: read from `admin_token_file`.
         admin_token: String = String::new();
         /// The file that holds the admin token. Empty: `admin-token` in the data directory, made at first start.
         admin_token_file: PathBuf = PathBuf::new();
-    }
-}
-
-impl Process {
-    /// How long a worker thread lets events gather.
-    pub fn turn(&self) -> Duration {
-        Duration::from_micros(self.gather_us.into())
     }
 }
 

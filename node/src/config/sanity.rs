@@ -11,8 +11,6 @@ use super::{Loaded, Process, schema, table, tables};
 const ADMIN_TOKEN_BYTES: usize = 16;
 /// Most worker threads; more only adds contention.
 const MOST_WORKERS: usize = 1024;
-/// Longest time that events may gather: ten times it is felt.
-const LONGEST_GATHERING_US: u32 = 10_000;
 /// Longest drain, in seconds.
 const LONGEST_DRAIN: u32 = 3600;
 /// Largest frame a node may be told to take: it is held in memory whole.
@@ -149,11 +147,6 @@ fn musts(process: &Process, limits: &Limits) -> Vec<Rule> {
             process.worker_threads <= MOST_WORKERS,
             &["worker_threads"],
             "at most 1024",
-        ),
-        rule(
-            process.gather_us <= LONGEST_GATHERING_US,
-            &["gather_us"],
-            "at most 10000",
         ),
         rule(
             (1..=LONGEST_DRAIN).contains(&process.drain_seconds),
