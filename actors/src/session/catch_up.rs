@@ -182,7 +182,8 @@ impl CatchUp {
     }
 
     /// Hands over the entries of a range that was read, oldest first, until one is refused, and notes how far it got. A range
-    /// ends where its owner knew no further. Seqs in it that nobody has any more are named by a `gap`; of what was `told` the connection knows.
+    /// ends where its owner knew no further. Seqs in it that nobody has any more are named by a `gap`; of what was `told` the
+    /// connection knows.
     pub fn push_entries(
         &mut self,
         read: Range,

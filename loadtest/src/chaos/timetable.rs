@@ -52,7 +52,7 @@ impl Fault {
 
     /// The shortest and the longest time it is held, in ms.
     ///
-    /// A killed node may be back before its lease of 2 s is over, or long after; a paused one always outlives it; services are
+    /// A killed node may be back before its lease of 1.75 s is over, or long after; a paused one always outlives it; services are
     /// gone for less than an answer may take (5 s), or for longer. A lone Kafka that stands still for longer than its controller
     /// takes it for alive (9 s, from its last word, which may be 2 s old) finds itself taken out of its own cluster, and tells that
     /// it has no brokers at all. A client that hears so forgets where they were (librdkafka 2.12.1), and some never look again.
