@@ -1,4 +1,5 @@
 //! Adapters of the ports: embedded ones over one directory, and real services.
+mod authorities;
 pub mod blobs;
 pub mod kafka;
 pub mod mongo;

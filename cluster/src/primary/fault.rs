@@ -5,6 +5,9 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 /// Codes with which a server says that it does not do such a thing at the moment.
 const NOT_NOW: &[&str] = &["OOM", "MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE"];
 
+/// Codes with which it says that user or password are wrong, missing, or not enough.
+const UNKNOWN_OR_UNWANTED: &[&str] = &["WRONGPASS", "NOAUTH", "NOPERM"];
+
 /// Why a call came to nothing.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Fault {
@@ -38,6 +41,19 @@ impl Fault {
         }
     }
 
+    /// The client's own error.
+    pub fn error(&self) -> &RedisError {
+        let (Self::Unreachable(error) | Self::Refused(error) | Self::Unanswered(error) | Self::Broken(error)) = self;
+        error
+    }
+
+    /// Whether the server does not know who asks, or does not let him: no waiting helps.
+    pub fn is_of_credentials(&self) -> bool {
+        let error = self.error();
+        error.kind() == ErrorKind::AuthenticationFailed
+            || error.code().is_some_and(|code| UNKNOWN_OR_UNWANTED.contains(&code))
+    }
+
     /// Whether another connection might do better: this one broke, is silent, or leads to a server that is no primary.
     pub(super) fn is_of_the_connection(&self) -> bool {
         match self {
@@ -64,6 +80,10 @@ mod tests {
         let read_only = RedisError::from((ErrorKind::Server(ServerErrorKind::ReadOnly), "read only"));
         let full = redis::make_extension_error("OOM".into(), None);
         let wrong = redis::make_extension_error("WRONGTYPE".into(), None);
+        for code in ["NOAUTH", "WRONGPASS"] {
+            let unknown = Fault::of_an_answer(redis::make_extension_error(code.into(), None));
+            assert!(unknown.is_of_credentials());
+        }
         assert!(matches!(Fault::of_an_answer(io), Fault::Unanswered(_)));
         let demoted = Fault::of_an_answer(read_only);
         assert!(matches!(demoted, Fault::Refused(_)) && demoted.is_of_the_connection());
@@ -71,5 +91,6 @@ mod tests {
         assert!(matches!(full, Fault::Refused(_)) && !full.is_of_the_connection());
         let wrong = Fault::of_an_answer(wrong);
         assert!(matches!(wrong, Fault::Broken(_)) && !wrong.is_of_the_connection());
+        assert!(!wrong.is_of_credentials());
     }
 }

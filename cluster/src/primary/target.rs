@@ -57,6 +57,11 @@ impl Target {
         self
     }
 
+    /// Whether nothing is said to any of them in the clear.
+    pub fn has_tls(&self) -> bool {
+        self.servers.iter().all(|server| has_tls(server.addr()))
+    }
+
     fn of(servers: Vec<ConnectionInfo>, sentinel: Option<(Arc<str>, ConnectionInfo)>) -> Self {
         Self {
             servers: servers.into(),
@@ -149,9 +154,8 @@ impl Target {
     }
 
     fn client(&self, server: ConnectionInfo) -> RedisResult<Client> {
-        let has_tls = matches!(server.addr(), ConnectionAddr::TcpTls { .. });
         match &self.authorities {
-            Some(authorities) if has_tls => Client::build_with_tls(
+            Some(authorities) if has_tls(server.addr()) => Client::build_with_tls(
                 server,
                 TlsCertificates {
                     client_tls: None,
@@ -173,6 +177,10 @@ impl fmt::Display for Target {
             None => f.write_str(&addresses),
         }
     }
+}
+
+fn has_tls(address: &ConnectionAddr) -> bool {
+    matches!(address, ConnectionAddr::TcpTls { .. })
 }
 
 fn server(url: &str) -> Result<ConnectionInfo, NotAnAddress> {

@@ -13,6 +13,15 @@ import de.bwaldvogel.mongo.bson.Document;
 import de.bwaldvogel.mongo.oplog.Oplog;
 import de.bwaldvogel.mongo.wire.message.MongoMessage;
 import io.netty.channel.Channel;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.KeyFactory;
+import java.security.PrivateKey;
+import java.security.cert.CertificateFactory;
+import java.security.cert.X509Certificate;
+import java.security.spec.PKCS8EncodedKeySpec;
+import java.util.Base64;
 import java.util.List;
 import java.util.Set;
 import org.h2.mvstore.MVStore;
@@ -89,8 +98,19 @@ public class Mongo {
     }
   }
 
-  /** Arguments: port, file. */
-  public static void main(String[] arguments) {
+  /** Speaks TLS only, with a certificate and its key of an elliptic curve, both in PEM form. */
+  private static void withTls(MongoServer server, Path certificate, Path key) throws Exception {
+    String base64 = Files.readString(key).replaceAll("-----[^-]*-----|\\s", "");
+    PKCS8EncodedKeySpec encoded = new PKCS8EncodedKeySpec(Base64.getDecoder().decode(base64));
+    PrivateKey secret = KeyFactory.getInstance("EC").generatePrivate(encoded);
+    try (InputStream file = Files.newInputStream(certificate)) {
+      CertificateFactory factory = CertificateFactory.getInstance("X.509");
+      server.enableSsl(secret, null, (X509Certificate) factory.generateCertificate(file));
+    }
+  }
+
+  /** Arguments: port, file, and for TLS the files of a certificate and its key. */
+  public static void main(String[] arguments) throws Exception {
     MVStore store = new MVStore.Builder().fileName(arguments[1]).cacheSize(128).open();
     store.setRetentionTime(0); // reuse freed chunks at once, or the file grows by its own size with every few writes
     H2Backend backend = new Durable(store);
@@ -105,6 +125,7 @@ public class Mongo {
           }
         });
     MongoServer server = new MongoServer(backend);
+    if (arguments.length > 2) withTls(server, Path.of(arguments[2]), Path.of(arguments[3]));
     server.bind("127.0.0.1", Integer.parseInt(arguments[0]));
     Runtime.getRuntime().addShutdownHook(new Thread(server::shutdownNow));
     System.out.println("listening on " + server.getLocalAddress());

@@ -87,7 +87,7 @@ impl KafkaLog {
         let consumer = BaseConsumer::from_config_and_context(&client::consumer(settings)?, Quiet(Arc::clone(&health)))
             .map_err(|error| broken(&error))?;
         let consumer = Consumer::new(consumer, settings);
-        topic::ready(&consumer, settings, shards, patience).await?;
+        topic::ready(&consumer, settings, &health, shards, patience).await?;
         let ledger = Arc::new(Ledger::new(shards, Arc::clone(&health)));
         let pump = {
             let (settings, ledger, health) = (settings.clone(), Arc::clone(&ledger), Arc::clone(&health));

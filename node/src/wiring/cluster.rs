@@ -93,7 +93,9 @@ pub async fn join(config: &Config, own: &NodeId) -> Result<Joined, Failure> {
     let attempt = async || {
         let joined = service::join(membership.clone(), bearer.clone()).await;
         joined.map_err(|error| match error {
-            CannotJoin::Redis { .. } => PortError::Unavailable(error.to_string()),
+            CannotJoin::Redis { .. } => {
+                PortError::Unavailable(format!("{error}; see section [redis] of the configuration"))
+            }
             CannotJoin::Shards { .. } => PortError::Broken(format!("{error}; correct `cluster.shards`")),
         })
     };

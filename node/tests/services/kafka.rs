@@ -26,7 +26,7 @@ const A: ShardId = ShardId(0);
 const B: ShardId = ShardId(3);
 
 /// Settings of a log of its own at a broker of one.
-fn settings(brokers: &str) -> Settings {
+pub fn settings(brokers: &str) -> Settings {
     let topic = fresh("log");
     Settings {
         brokers: brokers.into(),

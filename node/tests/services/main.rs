@@ -13,3 +13,4 @@ mod kafka;
 mod mongo;
 mod redis;
 mod s3;
+mod tls;

@@ -11,12 +11,13 @@ use rookery_actors::ports::blobs::{Blobs, Get, PartPut, Presigned, Put};
 use rookery_actors::testkit::blobs::{Answer, BlobContract, Requests};
 use rookery_actors::time::Timestamp;
 use rookery_node::adapters::s3::{S3Blobs, Settings};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::support::{S3_KEYS, Service, fresh, make_bucket, s3};
 
 /// The least that S3 takes for a part that is not the last.
-const PART_BYTES: usize = 5 * 1024 * 1024;
+pub const PART_BYTES: usize = 5 * 1024 * 1024;
 
 /// Any HTTP client.
 struct Plain;
@@ -25,43 +26,55 @@ struct Plain;
 impl Requests for Plain {
     async fn make(&self, request: &Presigned, body: &[u8], range: Option<&str>) -> Answer {
         let rest = request.url.strip_prefix("http://").expect("plain HTTP");
-        let (host, path) = rest.split_once('/').expect("a path");
+        let (host, _) = rest.split_once('/').expect("a path");
         let socket = TcpStream::connect(host).await.expect("the store listens");
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
-            .await
-            .unwrap();
-        tokio::spawn(connection);
-        let mut built = Request::builder()
-            .method(request.method)
-            .uri(format!("/{path}"))
-            .header("host", host);
-        for (name, value) in &request.headers {
-            built = built.header(name, value);
-        }
-        if let Some(range) = range {
-            built = built.header("range", range);
-        }
-        let body = Full::new(Bytes::copy_from_slice(body));
-        let response = sender.send_request(built.body(body).unwrap()).await.expect("an answer");
-        let (parts, body) = response.into_parts();
-        let text = |name| Some(parts.headers.get(name)?.to_str().ok()?.to_owned());
-        Answer {
-            status: parts.status.as_u16(),
-            etag: text("etag"),
-            content_type: text("content-type"),
-            disposition: text("content-disposition"),
-            content_range: text("content-range"),
-            // A refused upload may be cut off before its answer is read to the end.
-            body: body
-                .collect()
-                .await
-                .map(|body| body.to_bytes().to_vec())
-                .unwrap_or_default(),
-        }
+        exchange(socket, rest, request, body, range).await
     }
 }
 
-fn settings(endpoint: String, bucket: String) -> Settings {
+/// Makes one request of the store. `rest` is what its URL has after the scheme.
+pub async fn exchange(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    rest: &str,
+    request: &Presigned,
+    body: &[u8],
+    range: Option<&str>,
+) -> Answer {
+    let (host, path) = rest.split_once('/').expect("a path");
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let mut built = Request::builder()
+        .method(request.method)
+        .uri(format!("/{path}"))
+        .header("host", host);
+    for (name, value) in &request.headers {
+        built = built.header(name, value);
+    }
+    if let Some(range) = range {
+        built = built.header("range", range);
+    }
+    let body = Full::new(Bytes::copy_from_slice(body));
+    let response = sender.send_request(built.body(body).unwrap()).await.expect("an answer");
+    let (parts, body) = response.into_parts();
+    let text = |name| Some(parts.headers.get(name)?.to_str().ok()?.to_owned());
+    Answer {
+        status: parts.status.as_u16(),
+        etag: text("etag"),
+        content_type: text("content-type"),
+        disposition: text("content-disposition"),
+        content_range: text("content-range"),
+        // A refused upload may be cut off before its answer is read to the end.
+        body: body
+            .collect()
+            .await
+            .map(|body| body.to_bytes().to_vec())
+            .unwrap_or_default(),
+    }
+}
+
+pub fn settings(endpoint: String, bucket: String) -> Settings {
     Settings {
         endpoint,
         bucket,

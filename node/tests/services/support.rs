@@ -4,6 +4,6 @@ mod bucket;
 mod service;
 mod shared;
 
-pub use bucket::make_bucket;
+pub use bucket::{make_bucket, make_bucket_over_tls};
 pub use service::Service;
 pub use shared::{S3_KEYS, fresh, kafka, mongodb, redis, s3};

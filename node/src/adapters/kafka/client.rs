@@ -14,6 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rookery_actors::ports::{PortError, PortResult};
 
 use super::Settings;
+use crate::adapters::authorities;
 
 /// The largest record: far beyond what the protocol's limits can make one, and below what a broker takes by default (1,048,588
 /// bytes, the batch's frame included).
@@ -53,6 +54,9 @@ fn common(settings: &Settings) -> PortResult<ClientConfig> {
         ("ssl.certificate.location", &settings.ssl_certificate_file),
         ("ssl.key.location", &settings.ssl_key_file),
     ];
+    if !settings.ssl_ca_file.as_os_str().is_empty() {
+        authorities::read("kafka.ssl_ca_file", &settings.ssl_ca_file).map_err(PortError::Broken)?;
+    }
     for (key, file) in files.iter().filter(|(_, file)| !file.as_os_str().is_empty()) {
         config.set(*key, utf8(file)?);
     }
@@ -131,6 +135,8 @@ pub fn meet_again<C: ClientContext>(client: &Client<C>, brokers: &str) {
 #[derive(Default)]
 pub struct Health {
     away: AtomicBool,
+    /// What a client complained of last, in the library's words.
+    complaint: Mutex<Option<(RDKafkaErrorCode, String)>>,
     suspected: Mutex<bool>,
     changed: Condvar,
 }
@@ -152,6 +158,19 @@ impl Health {
         } else {
             tracing::warn!("Kafka answers again");
         }
+    }
+
+    /// Remembers what a connection failed for.
+    fn complain(&self, code: RDKafkaErrorCode, reason: &str) {
+        // That all are down is what comes of it.
+        if code != RDKafkaErrorCode::AllBrokersDown {
+            *self.complaint.lock() = Some((code, reason.to_owned()));
+        }
+    }
+
+    /// What a connection failed for last.
+    pub fn complaint(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.complaint.lock().clone()
     }
 
     /// The producer lost all its connections. What comes now would wait for nobody; whoever watches looks at once whether
@@ -200,6 +219,9 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
 /// An error that concerns a client as a whole.
 pub fn note(health: &Health, error: &KafkaError, reason: &str) {
     tracing::debug!(target: "rookery_node::kafka", %error, reason, "a client's error");
+    if let Some(code) = error.rdkafka_error_code() {
+        health.complain(code, reason);
+    }
     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
         health.suspect();
     }

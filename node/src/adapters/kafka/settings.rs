@@ -102,13 +102,29 @@ impl Settings {
         if sasl && !MECHANISMS.contains(&self.sasl_mechanism.as_str()) {
             return Err(format!("kafka.sasl_mechanism must be one of {}", MECHANISMS.join(", ")));
         }
+        let has_file = |file: &PathBuf| !file.as_os_str().is_empty();
         let has_sasl = [&self.sasl_mechanism, &self.sasl_username, &self.sasl_password];
-        if !sasl && has_sasl.iter().any(|text| !text.is_empty()) {
+        let has_sasl = has_file(&self.sasl_password_file) || has_sasl.iter().any(|text| !text.is_empty());
+        if !sasl && has_sasl {
             return Err(
                 "kafka.sasl_* is set, but kafka.security_protocol has no sasl: nothing would be signed in".into(),
             );
         }
-        let wants_tls = self.security_protocol.ends_with("ssl") || self.sasl_mechanism.starts_with("SCRAM");
+        let has_password = !self.sasl_password.is_empty() || has_file(&self.sasl_password_file);
+        if sasl && (self.sasl_username.is_empty() || !has_password) {
+            return Err(
+                "kafka.security_protocol has sasl: give kafka.sasl_username, and kafka.sasl_password or its file"
+                    .into(),
+            );
+        }
+        let ssl = self.security_protocol.ends_with("ssl");
+        let of_ssl = [&self.ssl_ca_file, &self.ssl_certificate_file, &self.ssl_key_file];
+        if !ssl && of_ssl.into_iter().any(has_file) {
+            return Err(
+                "kafka.ssl_* is set, but kafka.security_protocol has no ssl: nothing would be encrypted".into(),
+            );
+        }
+        let wants_tls = ssl || self.sasl_mechanism.starts_with("SCRAM");
         if wants_tls && !cfg!(feature = "kafka-tls") {
             return Err(format!(
                 "kafka.security_protocol = {:?} with this mechanism needs a binary built with the feature `kafka-tls`, \
@@ -172,6 +188,13 @@ mod tests {
             "kafka.sasl_mechanism",
         );
         refused(|it| it.sasl_username = "u".into(), "kafka.sasl_");
+        refused(|it| it.sasl_password_file = "file".into(), "kafka.sasl_");
+        refused(|it| it.ssl_ca_file = "ca.pem".into(), "kafka.ssl_");
+        let nobody = |it: &mut Settings| {
+            it.security_protocol = "sasl_plaintext".into();
+            it.sasl_mechanism = "PLAIN".into();
+        };
+        refused(nobody, "kafka.sasl_username");
     }
 
     #[test]
@@ -181,6 +204,8 @@ mod tests {
         let plain = |it: &mut Settings| {
             it.security_protocol = "sasl_plaintext".into();
             it.sasl_mechanism = "PLAIN".into();
+            it.sasl_username = "u".into();
+            it.sasl_password = "p".into();
         };
         assert_eq!(chosen(plain), Ok(()));
     }

@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use rookery_actors::ports::{PortError, PortResult};
 
+use super::client::Health;
 use super::offsets::Consumer;
 use super::{Settings, client};
 
@@ -35,12 +36,18 @@ struct Policy {
 }
 
 /// Makes or checks the topic; returns when all its partitions have leaders. Within `patience`.
-pub async fn ready(consumer: &Consumer, settings: &Settings, shards: u16, patience: Duration) -> PortResult<()> {
+pub async fn ready(
+    consumer: &Consumer,
+    settings: &Settings,
+    health: &Health,
+    shards: u16,
+    patience: Duration,
+) -> PortResult<()> {
     let deadline = Instant::now() + patience;
     let admin = admin(settings)?;
     let mut made = false;
     loop {
-        match look(consumer, settings, deadline).await? {
+        match look(consumer, settings, health, deadline).await? {
             Some(shape) if shape.led => {
                 check_shape(&shape, settings, shards)?;
                 break;
@@ -79,26 +86,59 @@ fn admin(settings: &Settings) -> PortResult<AdminClient<DefaultClientContext>> {
 }
 
 /// The topic as the brokers see it; `None` when there is none. Asks until one answers or the time is over.
-async fn look(consumer: &Consumer, settings: &Settings, deadline: Instant) -> PortResult<Option<Shape>> {
+async fn look(
+    consumer: &Consumer,
+    settings: &Settings,
+    health: &Health,
+    deadline: Instant,
+) -> PortResult<Option<Shape>> {
     loop {
         let topic = settings.topic.clone();
         let answer = consumer
             .blocking(move |consumer| {
-                let metadata = consumer.client().fetch_metadata(Some(&topic), ATTEMPT)?;
+                let metadata = consumer.client().fetch_metadata(Some(&topic), ATTEMPT);
+                // What became of the connections is told to who polls.
+                while metadata.is_err() && consumer.poll(Duration::ZERO).is_some() {}
+                let metadata = metadata?;
                 let found = metadata.topics().iter().find(|found| found.name() == topic);
                 Ok(found.filter(|found| found.error().is_none()).map(shape))
             })
             .await;
-        match answer {
+        let error = match answer {
             Ok(shape) => return Ok(shape),
-            Err(error) if Instant::now() >= deadline => {
-                return Err(PortError::Unavailable(format!(
-                    "kafka: no broker at {} answers ({error}); check that they run and that kafka.brokers names them",
-                    settings.brokers
-                )));
-            }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(error) => no_answer(settings, health.complaint(), &error),
+        };
+        match error {
+            PortError::Unavailable(_) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+            error => return Err(error),
         }
+    }
+}
+
+/// Why no broker answers, and what to do; unavailable if waiting may do.
+fn no_answer(settings: &Settings, complaint: Option<(RDKafkaErrorCode, String)>, error: &KafkaError) -> PortError {
+    let brokers = &settings.brokers;
+    let (code, why) = match complaint {
+        // The library names its own settings, which have the names of ours but for the dots.
+        Some((code, why)) => (
+            Some(code),
+            why.replace("ssl.ca.location", "kafka.ssl_ca_file").replace('\n', " "),
+        ),
+        None => (None, error.to_string()),
+    };
+    match code {
+        Some(RDKafkaErrorCode::Authentication) => PortError::Broken(format!(
+            "kafka: the brokers at {brokers} do not let this node in ({why}); correct kafka.sasl_mechanism, \
+             kafka.sasl_username and kafka.sasl_password"
+        )),
+        Some(RDKafkaErrorCode::SSL) if why.contains("certificate") => PortError::Broken(format!(
+            "kafka: the brokers at {brokers} are not trusted ({why}); name who signed their certificate in \
+             kafka.ssl_ca_file, and in kafka.brokers names that stand in it"
+        )),
+        _ => PortError::Unavailable(format!(
+            "kafka: no broker at {brokers} answers ({why}); check that they run, that kafka.brokers names them, and that \
+             kafka.security_protocol is theirs"
+        )),
     }
 }
 

@@ -62,23 +62,40 @@ fn sentence(error: &Error) -> String {
     }
 }
 
+/// What a selection of a server failed for: the driver tells all that it knows of every server.
+fn cause(said: &str) -> &str {
+    let begin = said.split_once("Error: Kind: ").map_or(said, |(_, rest)| rest);
+    let ends = [", labels: ", ". Topology: "].map(|end| begin.find(end).unwrap_or(begin.len()));
+    &begin[..ends[0].min(ends[1])]
+}
+
 /// Why the store cannot be opened and what to do, in one sentence; a server that is away may be waited for.
-pub fn at_start(error: &Error, place: &str) -> PortError {
-    let said = sentence(error);
+pub fn at_start(error: &Error, place: &str, has_tls: bool) -> PortError {
+    let all = sentence(error);
+    let said = cause(&all);
     match error.kind.as_ref() {
         ErrorKind::Authentication { .. } => refused(place),
         _ if code(error).is_some_and(|code| UNAUTHORIZED.contains(&code)) => refused(place),
         // The driver's own sentence about a server it cannot work with hides in that of the selection.
-        _ if said.contains("uthentication failed") || said.contains("AuthenticationFailed") => refused(place),
-        _ if said.contains("wire version") => PortError::Broken(format!(
+        _ if all.contains("uthentication failed") || all.contains("AuthenticationFailed") => refused(place),
+        _ if all.contains("wire version") => PortError::Broken(format!(
             "the MongoDB server at {place} is too old: 4.4 is the least this node works with ({said})"
+        )),
+        // So do the words of TLS.
+        _ if said.contains("invalid peer certificate") => PortError::Broken(format!(
+            "the MongoDB server at {place} is not trusted ({said}): name who signed its certificate in \
+             mongodb.tls_ca_file, and in mongodb.url a name that stands in it"
         )),
         ErrorKind::InvalidTlsConfig { .. } => PortError::Broken(format!(
             "mongodb.tls_ca_file cannot be used for the MongoDB server at {place}: {said}"
         )),
         _ => {
+            let tls = match has_tls {
+                true => "is asked for TLS",
+                false => "is not asked for TLS (mongodb.tls_ca_file, or tls=true in mongodb.url)",
+            };
             let said = format!(
-                "cannot reach the MongoDB server at {place}; check [mongodb] and that the server runs ({said})"
+                "cannot reach the MongoDB server at {place}, which {tls}; check [mongodb] and that the server runs ({said})"
             );
             match port_error(error, false) {
                 PortError::Broken(_) => PortError::Broken(said),

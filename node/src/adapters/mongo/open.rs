@@ -16,6 +16,7 @@ use rookery_actors::ports::{PortError, PortResult};
 
 use super::meters::{self, Meters};
 use super::{Inner, Mongo, Settings, accounts, chats, failure, files};
+use crate::adapters::authorities;
 
 /// An index takes so long on a collection that has everything already; making one anew on a large collection takes longer,
 /// and the node waits for it.
@@ -57,7 +58,8 @@ pub async fn open(settings: &Settings) -> PortResult<Mongo> {
     let options = options(settings, &url).await?;
     let hosts: Vec<_> = options.hosts.iter().map(ToString::to_string).collect();
     let place = hosts.join(",");
-    let wrong = |error: &Error| failure::at_start(error, &place);
+    let has_tls = matches!(options.tls, Some(Tls::Enabled(_)));
+    let wrong = |error: &Error| failure::at_start(error, &place, has_tls);
     let client = Client::with_options(options).map_err(|error| wrong(&error))?;
     let database = client.database(&settings.database);
     let about = database.run_command(doc! { "isMaster": 1 });
@@ -101,10 +103,7 @@ async fn options(settings: &Settings, url: &str) -> PortResult<ClientOptions> {
     options.connect_timeout = Some(settings.connect_timeout());
     options.cmap_event_handler = Some(EventHandler::callback(meters::connections()));
     if let Some(file) = settings.tls_ca_file() {
-        if !file.is_file() {
-            let said = format!("mongodb.tls_ca_file {} is not there or is no file", file.display());
-            return Err(PortError::Broken(said));
-        }
+        authorities::read("mongodb.tls_ca_file", file).map_err(PortError::Broken)?;
         let given = match options.tls.take() {
             Some(Tls::Enabled(given)) => given,
             _ => TlsOptions::default(),

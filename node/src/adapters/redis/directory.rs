@@ -86,11 +86,10 @@ async fn begin(store: &Store, revocations: &Revocations, wait: Duration) -> Port
     loop {
         match news::read(store, revocations, 0).await {
             Ok(last) => return Ok(last),
-            Err(Fault::Broken(error)) => return Err(store.cannot_open(&error.to_string(), PortError::Broken)),
-            Err(fault) if Instant::now() >= deadline => {
-                return Err(store.cannot_open(&fault.to_string(), PortError::Unavailable));
-            }
-            Err(_) => sleep(TRY_AGAIN).await,
+            Err(fault) => match store.cannot_open(&fault) {
+                PortError::Unavailable(_) if Instant::now() < deadline => sleep(TRY_AGAIN).await,
+                error => return Err(error),
+            },
         }
     }
 }

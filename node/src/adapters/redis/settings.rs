@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use rookery_cluster::primary::{Target, Timeouts};
 
+use crate::adapters::authorities;
+
 /// Below this a Redis that is merely busy is taken for away.
 const LEAST_MS: u32 = 50;
 /// Beyond this whoever waits for a log-in has long gone.
@@ -49,7 +51,8 @@ impl Settings {
             return Err("redis.url and redis.url_file: give one or the other".into());
         }
         if !self.url.is_empty() {
-            Target::parse(&self.url).map_err(|error| format!("redis.url {error}"))?;
+            let target = Target::parse(&self.url).map_err(|error| format!("redis.url {error}"))?;
+            self.check_authorities(&target)?;
         }
         let spelled = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
         if self.prefix.is_empty() || self.prefix.len() > 64 || !self.prefix.bytes().all(spelled) {
@@ -67,16 +70,24 @@ impl Settings {
     /// Where Redis is, with what the files say; an error is one sentence that names the key.
     pub fn target(&self) -> Result<Target, String> {
         let target = if self.url.is_empty() {
-            let text = read("url_file", &self.url_file)?;
-            let text = String::from_utf8_lossy(&text);
+            let text = read(&self.url_file)?;
             Target::parse(text.trim()).map_err(|error| format!("what the file of redis.url_file holds {error}"))
         } else {
             Target::parse(&self.url).map_err(|error| format!("redis.url {error}"))
         }?;
+        self.check_authorities(&target)?;
         if self.ca_file.as_os_str().is_empty() {
             return Ok(target);
         }
-        Ok(target.trusting(read("ca_file", &self.ca_file)?))
+        Ok(target.trusting(authorities::read("redis.ca_file", &self.ca_file)?))
+    }
+
+    /// Whoever names authorities wants TLS.
+    fn check_authorities(&self, target: &Target) -> Result<(), String> {
+        if self.ca_file.as_os_str().is_empty() || target.has_tls() {
+            return Ok(());
+        }
+        Err("redis.ca_file is set, but redis.url has no TLS: begin it with rediss:// or sentinels://".into())
     }
 
     /// How long a call may take.
@@ -88,8 +99,8 @@ impl Settings {
     }
 }
 
-fn read(key: &str, file: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(file).map_err(|error| format!("redis.{key}: {} cannot be read: {error}", file.display()))
+fn read(file: &Path) -> Result<String, String> {
+    std::fs::read_to_string(file).map_err(|error| format!("redis.url_file: {} cannot be read: {error}", file.display()))
 }
 
 #[cfg(test)]
@@ -123,8 +134,13 @@ mod tests {
             answer_ms: 1,
             ..of("redis://a")
         };
+        let in_the_clear = Settings {
+            ca_file: "ca.pem".into(),
+            ..of("rediss://a,redis://ada:secret@b")
+        };
         for (settings, key) in [
             (both, "url_file"),
+            (in_the_clear, "redis.ca_file"),
             (prefix, "prefix"),
             (hasty, "answer_ms"),
             (of("ada:secret@a"), "redis.url"),

@@ -14,6 +14,7 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use rookery_actors::ports::{PortError, PortResult};
 
 use super::Settings;
+use crate::adapters::authorities;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Until a request is answered, not until its body is read; and with its repetitions, as somebody waits for the outcome.
@@ -79,14 +80,13 @@ fn config(settings: &Settings, endpoint: &str) -> PortResult<Builder> {
 
 /// HTTP with or without TLS, as the endpoint says.
 fn transport(settings: &Settings) -> PortResult<SharedHttpClient> {
-    let broken = |error: String| PortError::Broken(format!("S3: `s3.ca_file` {}: {error}", settings.ca_file.display()));
     let mut trusted = TrustStore::default();
     if !settings.ca_file.as_os_str().is_empty() {
-        let pem = std::fs::read(&settings.ca_file).map_err(|error| broken(error.to_string()))?;
-        trusted = TrustStore::empty().with_pem_certificate(pem);
+        let pem = authorities::read("s3.ca_file", &settings.ca_file);
+        trusted = TrustStore::empty().with_pem_certificate(pem.map_err(PortError::Broken)?);
     }
     let context = TlsContext::builder().with_trust_store(trusted).build();
-    let context = context.map_err(|error| broken(error.to_string()))?;
+    let context = context.map_err(|error| PortError::Broken(format!("S3: TLS cannot be set up: {error}")))?;
     Ok(aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(context)

@@ -6,6 +6,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use rookery_actors::ports::PortError;
 
 use super::Settings;
+use crate::adapters::authorities::{self, Obstacle};
 
 /// Nothing is there. A `HEAD` has no body that could tell an absent object from an absent bucket; that the bucket is there was
 /// seen at start.
@@ -40,8 +41,26 @@ where
 {
     let place = settings.place();
     let cause = cause(error);
+    match authorities::obstacle(error) {
+        Some(Obstacle::Certificate) => {
+            return PortError::Broken(format!(
+                "S3: {place} is not trusted ({cause}): name who signed its certificate in `s3.ca_file`, and in \
+                 `s3.endpoint` a name that stands in it"
+            ));
+        }
+        Some(Obstacle::Plain) => {
+            return PortError::Broken(format!(
+                "S3: {place} has no TLS ({cause}): begin `s3.endpoint` with http://"
+            ));
+        }
+        None => {}
+    }
     if is_away(error) {
-        return PortError::Unavailable(format!("S3: {place} cannot be reached: {cause}"));
+        let advice = match place.starts_with("http://") {
+            true => "; if it wants TLS, begin `s3.endpoint` with https://",
+            false => "; see the section `s3`",
+        };
+        return PortError::Unavailable(format!("S3: {place} cannot be reached: {cause}{advice}"));
     }
     let bucket = &settings.bucket;
     let advice = match error.code() {

@@ -60,6 +60,9 @@ impl Settings {
                 return Err(format!("s3.{key} must begin with http:// or https://"));
             }
         }
+        if !self.ca_file.as_os_str().is_empty() && self.endpoint.starts_with("http://") {
+            return Err("s3.ca_file is set, but s3.endpoint has no TLS: begin it with https://".into());
+        }
         let from_file = !self.secret_key_file.as_os_str().is_empty();
         match (self.access_key.is_empty(), self.secret_key.is_empty(), from_file) {
             (false, false, false) | (false, true, true) => Ok(()),
@@ -110,7 +113,12 @@ mod tests {
     #[test]
     fn what_cannot_work_is_named() {
         type Change = fn(&mut Settings);
-        let broken: [(Change, &str); 6] = [
+        let in_the_clear: Change = |s| {
+            s.endpoint = "http://minio:9000".into();
+            s.ca_file = "ca.pem".into();
+        };
+        let broken: [(Change, &str); 7] = [
+            (in_the_clear, "s3.ca_file"),
             (|s| s.secret_key.clear(), "s3.secret_key"),
             (|s| s.access_key.clear(), "s3.access_key"),
             (|s| s.secret_key_file = "somewhere".into(), "one or the other"),

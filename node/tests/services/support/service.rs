@@ -23,12 +23,21 @@ pub struct Service {
 impl Service {
     /// `kafka`, `mongodb`, `redis` or `s3`, on free ports.
     pub async fn start(name: &'static str) -> Self {
+        Self::with(name, &[]).await
+    }
+
+    /// The same with files in its directory, which say how it is to be started (`deploy/services/run`).
+    pub async fn with(name: &'static str, files: &[(&str, &str)]) -> Self {
         let root = root();
         let service = Self {
             name,
             dir: root.path().join(name),
             _root: Arc::clone(&root),
         };
+        std::fs::create_dir(&service.dir).unwrap();
+        for (file, content) in files {
+            std::fs::write(service.dir.join(file), content).unwrap();
+        }
         service.start_again().await;
         service
     }

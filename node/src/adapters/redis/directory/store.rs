@@ -13,6 +13,7 @@ use rookery_cluster::primary::{Fault, Messages, Primary};
 use tokio::time::Instant;
 
 use super::codec;
+use crate::adapters::authorities::{self, Obstacle};
 use crate::adapters::revocations::Revoked;
 
 /// Entries read, or purged, at once.
@@ -99,11 +100,33 @@ impl Store {
         }
     }
 
-    /// An error at start: what is wrong with which service, and what to do.
-    pub fn cannot_open(&self, why: &str, kind: fn(String) -> PortError) -> PortError {
-        let at = self.primary.target();
+    /// An error at start: what is wrong with which service, and what to do; unavailable if waiting may do.
+    pub fn cannot_open(&self, fault: &Fault) -> PortError {
+        let target = self.primary.target();
+        let (kind, advice): (fn(String) -> PortError, _) = match (fault, authorities::obstacle(fault.error())) {
+            _ if fault.is_of_credentials() => (
+                PortError::Broken,
+                "correct user and password in redis.url, and what that user may do",
+            ),
+            (_, Some(Obstacle::Certificate)) => (
+                PortError::Broken,
+                "name who signed its certificate in redis.ca_file, and in redis.url a name that stands in it",
+            ),
+            (_, Some(Obstacle::Plain)) => (PortError::Broken, "without TLS redis.url begins with redis://"),
+            (Fault::Broken(_), _) => (PortError::Broken, "see section [redis] of the configuration"),
+            // A Redis waits for more where it does not understand, and hangs up on who does not speak TLS.
+            _ if target.has_tls() && fault.error().is_timeout() => (
+                PortError::Unavailable,
+                "see section [redis] of the configuration; if it has no TLS, redis.url begins with redis://",
+            ),
+            _ if !target.has_tls() && is_hung_up(fault) => (
+                PortError::Unavailable,
+                "see section [redis] of the configuration; if it wants TLS, redis.url begins with rediss://",
+            ),
+            _ => (PortError::Unavailable, "see section [redis] of the configuration"),
+        };
         kind(format!(
-            "Redis at {at}, which keeps the logins, cannot be used: {why}; see section [redis] of the configuration"
+            "Redis at {target}, which keeps the logins, cannot be used: {fault}; {advice}"
         ))
     }
 
@@ -280,6 +303,11 @@ impl Store {
         let outcome = if is_ok { &self.ok } else { &self.failed };
         outcome.increment(1);
     }
+}
+
+fn is_hung_up(fault: &Fault) -> bool {
+    let error = fault.error();
+    error.is_connection_dropped() && !error.is_connection_refusal()
 }
 
 fn millis(time: Duration) -> u64 {
