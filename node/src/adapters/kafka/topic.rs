@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::Consumer as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use rookery_actors::ports::{PortError, PortResult};
 
-use super::client::Health;
+use super::client::{Health, Quiet};
 use super::offsets::Consumer;
 use super::{Settings, client};
 
@@ -97,9 +97,7 @@ async fn look(
         let answer = consumer
             .blocking(move |consumer| {
                 let metadata = consumer.client().fetch_metadata(Some(&topic), ATTEMPT);
-                // What became of the connections is told to who polls.
-                while metadata.is_err() && consumer.poll(Duration::ZERO).is_some() {}
-                let metadata = metadata?;
+                let metadata = metadata.inspect_err(|_| hear_why(consumer))?;
                 let found = metadata.topics().iter().find(|found| found.name() == topic);
                 Ok(found.filter(|found| found.error().is_none()).map(shape))
             })
@@ -109,21 +107,39 @@ async fn look(
             Err(error) => no_answer(settings, health.complaint(), &error),
         };
         match error {
-            PortError::Unavailable(_) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+            PortError::Unavailable(_) if Instant::now() < deadline => {}
             error => return Err(error),
         }
     }
 }
 
+/// Lets the client tell `Health` what became of its connections, which it does to who polls, for the length of a pause: nothing
+/// says that it has told all, as a poll that meets a line of its log answers like one that meets nothing.
+fn hear_why(consumer: &BaseConsumer<Quiet>) {
+    let until = Instant::now() + PAUSE;
+    while let Some(left) = until
+        .checked_duration_since(Instant::now())
+        .filter(|left| !left.is_zero())
+    {
+        drop(consumer.poll(left));
+    }
+}
+
+/// What the library says of a connection, with our settings' names in place of its own, and without its advice on certificates, and
+/// how long and how often it tried.
+fn in_our_words(reason: &str) -> String {
+    let ends = [": broker certificate could not", " (after "].map(|end| reason.find(end).unwrap_or(reason.len()));
+    reason[..ends[0].min(ends[1])]
+        .replace("ssl.key.location", "kafka.ssl_key_file")
+        .replace("ssl.certificate.location", "kafka.ssl_certificate_file")
+        .replace('\n', " ")
+}
+
 /// Why no broker answers, and what to do; unavailable if waiting may do.
 fn no_answer(settings: &Settings, complaint: Option<(RDKafkaErrorCode, String)>, error: &KafkaError) -> PortError {
     let brokers = &settings.brokers;
-    let (code, why) = match complaint {
-        // The library names its own settings, which have the names of ours but for the dots.
-        Some((code, why)) => (
-            Some(code),
-            why.replace("ssl.ca.location", "kafka.ssl_ca_file").replace('\n', " "),
-        ),
+    let (code, why) = match &complaint {
+        Some((code, why)) => (Some(*code), in_our_words(why)),
         None => (None, error.to_string()),
     };
     match code {

@@ -1,4 +1,7 @@
-//! The event log. SASL with passwords in the clear needs no feature; TLS and SCRAM do.
+//! The event log. SASL with passwords in the clear needs no feature; TLS and SCRAM need `kafka-tls`, and are tried with it.
+
+#[cfg(feature = "kafka-tls")]
+mod encrypted;
 
 use bytes::Bytes;
 use parking_lot::Mutex;

@@ -5,7 +5,7 @@ use rookery_actors::testkit::accounts;
 use rookery_node::adapters::mongo::{Mongo, MongoAccounts, Settings};
 
 use super::*;
-use crate::support::{Service, fresh};
+use crate::support::Service;
 
 fn settings(url: String, authority: &Authority) -> Settings {
     Settings {
