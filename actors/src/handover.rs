@@ -39,8 +39,6 @@ pub struct Handover {
     turn: tokio::sync::Mutex<()>,
     /// The table that took effect last.
     placed: Mutex<Option<Arc<Table>>>,
-    /// The last table that took effect here although the one before it did not.
-    leaped_to: Mutex<Option<Epoch>>,
     heard: Mutex<Heard>,
     /// Something was heard.
     news: Notify,
@@ -67,24 +65,19 @@ impl Hub {
         self.watch_berths();
         self.owners_changed(&table, before.as_deref());
         if before.is_some_and(|before| before.epoch.0 + 1 < table.epoch.0) {
-            *self.handover.leaped_to.lock() = Some(table.epoch);
+            // Tables that never took effect here may have given users of this node's to another for a time.
+            self.handover.heard.lock().served(table.epoch, self.others(&table));
             self.check_all();
         }
     }
 
-    /// A node goes by a table from now on. Tables that never took effect here may have given users of this node's to another
-    /// for a time: to that one went what the node delivered until now, although nothing was moved here.
-    fn check_after_leap(&self, node: &NodeId, epoch: Epoch) {
-        let leaped_to = *self.handover.leaped_to.lock();
-        if leaped_to.is_some_and(|leaped_to| leaped_to <= epoch) {
-            self.check_owned_by(node);
-        }
+    fn others<'t>(&self, table: &'t Table) -> impl Iterator<Item = &'t NodeId> {
+        table.placement.nodes().iter().filter(|node| **node != self.node)
     }
 
     fn tell_everybody(&self, placing: Placing) {
         let table = self.router.table();
-        let others = table.placement.nodes().iter().filter(|node| **node != self.node);
-        for (node, error) in self.router.send_to_all(others, 0, Peer::Place(placing)) {
+        for (node, error) in self.router.send_to_all(self.others(&table), 0, Peer::Place(placing)) {
             tracing::debug!(%node, %error, "a node was not told of the hand-over");
         }
     }
@@ -92,8 +85,7 @@ impl Hub {
     /// Says to every node that a user's name changed.
     pub(crate) fn tell_renamed(&self, user: crate::id::UserId) {
         let table = self.router.table();
-        let others = table.placement.nodes().iter().filter(|node| **node != self.node);
-        self.router.send_to_all(others, 0, Peer::Renamed(user));
+        self.router.send_to_all(self.others(&table), 0, Peer::Renamed(user));
     }
 
     fn tell_placing(&self, node: &NodeId, placing: Placing) -> bool {
@@ -102,19 +94,19 @@ impl Hub {
 
     /// A node says something of its shards.
     pub(crate) fn placing(self: &Arc<Self>, from: &NodeId, placing: Placing) {
-        if let Placing::Installed(epoch) = &placing {
-            self.check_after_leap(from, *epoch);
-        }
-        {
+        let was_unaware = {
             let mut heard = self.handover.heard.lock();
             match placing {
                 Placing::Installed(epoch) => heard.installed(from, epoch),
                 Placing::Closed(epoch, shards) => heard.closed(from, epoch, &shards),
                 Placing::Release(epoch, shards) => {
-                    heard.installed(from, epoch);
                     heard.asked(from, epoch, shards);
+                    heard.installed(from, epoch)
                 }
             }
+        };
+        if was_unaware {
+            self.check_owned_by(from);
         }
         self.answer_placing();
         self.handover.news.notify_waiters();
@@ -247,13 +239,7 @@ impl Hub {
     /// Opens shards that one node had, or of which this one does not know who had them.
     async fn open(self: Arc<Self>, table: &Table, owner: Option<NodeId>, shards: Vec<Gained>) {
         let started = Instant::now();
-        let others: Vec<NodeId> = table
-            .placement
-            .nodes()
-            .iter()
-            .filter(|node| **node != self.node)
-            .cloned()
-            .collect();
+        let others: Vec<NodeId> = self.others(table).cloned().collect();
         let mut had = owner.map_or_else(|| others.clone(), |owner| vec![owner]);
         had.retain(|node| *node != self.node);
         self.await_release(table.epoch, &shards, &had, &others).await;
@@ -279,16 +265,8 @@ impl Hub {
         loop {
             let mut news = std::pin::pin!(self.handover.news.notified());
             news.as_mut().enable();
-            let may_open = {
-                let heard = self.handover.heard.lock();
-                let opens = |(id, opening): &&Gained| self.shards[usize::from(id.0)].life.is_opening(*opening);
-                shards
-                    .iter()
-                    .filter(opens)
-                    .all(|(id, _)| heard.may_open(*id, epoch, had, others))
-            };
-            if may_open {
-                return;
+            if self.may_open(epoch, shards, had, others) {
+                break;
             }
             if timeout_at(deadline, news).await.is_err() {
                 tracing::warn!(
@@ -296,9 +274,17 @@ impl Hub {
                     ?had,
                     "shards are opened although not everybody said that they may be"
                 );
-                return;
+                break;
             }
         }
+        self.handover.heard.lock().served(epoch, others);
+    }
+
+    fn may_open(&self, epoch: Epoch, shards: &[Gained], had: &[NodeId], others: &[NodeId]) -> bool {
+        let heard = self.handover.heard.lock();
+        let opens = |(id, opening): &&Gained| self.shards[usize::from(id.0)].life.is_opening(*opening);
+        let mut opening = shards.iter().filter(opens);
+        opening.all(|(id, _)| heard.may_open(*id, epoch, had, others))
     }
 
     /// Reads what the log has of these shards beyond the store, and serves each as soon as it is read.

@@ -14,24 +14,41 @@ pub struct Heard {
     closed: HashMap<(NodeId, ShardId), Epoch>,
     /// Nodes that are gone, or cut off from here, and have not been heard of since.
     lost: HashSet<NodeId>,
+    /// Nodes that had not said that they go by a table when something was served by it, and which table that was.
+    unaware: HashMap<NodeId, Epoch>,
     /// Who waits for which of this node's shards to be closed, as of which epoch.
     asked: Vec<(NodeId, Epoch, Vec<ShardId>)>,
 }
 
 impl Heard {
-    /// A node goes by a table.
-    pub fn installed(&mut self, node: &NodeId, epoch: Epoch) {
+    /// A node goes by a table. True when something was served by that table before: until now the node may have delivered to
+    /// whoever had it by an earlier one.
+    pub fn installed(&mut self, node: &NodeId, epoch: Epoch) -> bool {
         self.lost.remove(node);
         let known = self.installed.entry(node.clone()).or_default();
         *known = epoch.max(*known);
+        let was_unaware = self.unaware.get(node).is_some_and(|since| *since <= epoch);
+        if was_unaware {
+            self.unaware.remove(node);
+        }
+        was_unaware
     }
 
-    /// A node has closed shards.
-    pub fn closed(&mut self, node: &NodeId, epoch: Epoch, shards: &[ShardId]) {
-        self.installed(node, epoch);
+    /// A node has closed shards; true as in [`installed`](Self::installed).
+    pub fn closed(&mut self, node: &NodeId, epoch: Epoch, shards: &[ShardId]) -> bool {
         for shard in shards {
             let known = self.closed.entry((node.clone(), *shard)).or_default();
             *known = epoch.max(*known);
+        }
+        self.installed(node, epoch)
+    }
+
+    /// Something is served by a table from now on, whether or not every other node goes by it.
+    pub fn served<'n>(&mut self, epoch: Epoch, others: impl IntoIterator<Item = &'n NodeId>) {
+        for node in others {
+            if self.installed.get(node).is_none_or(|at| *at < epoch) {
+                self.unaware.insert(node.clone(), epoch);
+            }
         }
     }
 
@@ -99,6 +116,19 @@ mod tests {
         assert!(!may_open(&heard, 4), "another shard");
         heard.closed(&"b".into(), Epoch(4), &[SHARD]);
         assert!(may_open(&heard, 4) && !may_open(&heard, 5));
+    }
+
+    #[test]
+    fn who_hears_of_a_table_after_it_was_served_by_is_told_apart_once() {
+        let mut heard = Heard::default();
+        assert!(!heard.installed(&"b".into(), Epoch(4)));
+        heard.lost(&"c".into());
+        assert!(heard.may_open(SHARD, Epoch(4), &[], &nodes(["b", "c"])));
+        heard.served(Epoch(4), &nodes(["b", "c"]));
+        assert!(!heard.installed(&"b".into(), Epoch(4)), "it had said so before");
+        assert!(!heard.installed(&"c".into(), Epoch(3)), "that is an earlier one");
+        assert!(heard.closed(&"c".into(), Epoch(4), &[SHARD]));
+        assert!(!heard.installed(&"c".into(), Epoch(5)));
     }
 
     #[test]
