@@ -33,6 +33,7 @@ use crate::presence::Presence;
 use crate::projector::{self, Projector};
 use crate::protocol::{ErrorCode, Limits, Problem, ServerFrame};
 use crate::recovery::Orphans;
+use crate::sent_back::SentBack;
 use crate::session::cursors::{self, Cursors};
 use crate::session::remote::berth::Berths;
 use crate::session::remote::ends::Ends;
@@ -74,6 +75,7 @@ pub struct Hub {
     pub names: Names,
     pub orphans: Orphans,
     pub outstanding: Outstanding,
+    pub sent_back: SentBack,
     pub handover: Handover,
     pub ends: Ends,
     pub berths: Berths,
@@ -118,6 +120,7 @@ impl Hub {
             names: Names::default(),
             orphans: Orphans::default(),
             outstanding: Outstanding::default(),
+            sent_back: SentBack::default(),
             handover: Handover::default(),
             ends: Ends::default(),
             berths: Berths::default(),
@@ -233,6 +236,9 @@ impl Hub {
     /// Another node asks. Where its table is the newer one, this node may not know yet what it owns.
     fn forwarded_here(self: &Arc<Self>, forwarded: Forwarded) {
         let Forwarded { ask, epoch, within_ms } = forwarded;
+        if self.sent_back.overtakes(&ask) {
+            return self.bounce(ask, false);
+        }
         let shard = self.shard(ask.conversation.as_bytes());
         if shard.life.is_open() {
             self.asked_open(Box::new(ask));
@@ -347,6 +353,7 @@ impl Hub {
     pub fn peer_lost(self: &Arc<Self>, node: &NodeId) {
         self.handover_lost(node);
         self.link_broken(node);
+        self.sent_back.lost(node);
         self.check_owned_by(node);
         self.ask_again(node);
     }

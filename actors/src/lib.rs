@@ -49,6 +49,8 @@ mod projector;
 mod recovery;
 #[cfg(all(test, feature = "runtime"))]
 mod samples;
+
+mod sent_back;
 #[cfg(feature = "runtime")]
 pub mod session;
 #[cfg(feature = "runtime")]

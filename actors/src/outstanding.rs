@@ -43,9 +43,9 @@ struct Table {
 }
 
 /// What keeps its order: a user's sends in a conversation.
-type Line = (ConversationId, UserId);
+pub type Line = (ConversationId, UserId);
 
-fn line(ask: &Ask) -> Option<Line> {
+pub fn line(ask: &Ask) -> Option<Line> {
     match &ask.question {
         Question::Do {
             command: Command::Send { from, .. },
@@ -312,6 +312,7 @@ impl Hub {
         match &ask.origin {
             Origin::Nobody => {}
             Origin::Node { .. } => {
+                self.sent_back.note(&ask, Instant::now());
                 let epoch = self.router.table().epoch;
                 self.answer(ask.origin, Ok(Reply::NotOwner { epoch, appended }));
             }
@@ -339,6 +340,7 @@ impl Hub {
                 }
             }
         }
+        self.sent_back.forget_old(now);
         for shard in &self.shards {
             if !shard.life.is_open() {
                 for early in shard.life.overdue(now) {
