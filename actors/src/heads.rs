@@ -6,7 +6,7 @@
 //! the conversations concerned are asked for again, until they are known. A session may have been loaded long before that: where
 //! the owner has a conversation not in memory any more, the store is asked.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +15,14 @@ use rookery_cluster::id::NodeId;
 use rookery_cluster::membership::Table;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::conversation;
 use crate::defaults;
 use crate::hub::Hub;
 use crate::id::{ConversationId, Numbers};
 use crate::interchange::Peer;
+use crate::ports::PortResult;
 use crate::session::actor::Msg;
 use crate::session::state::Delivered;
 use crate::session::table::Cell;
@@ -36,6 +38,9 @@ const MISSED: usize = 10_000;
 const PATIENCE: Duration = Duration::from_millis(1_000);
 /// A conversation that is idle at an owner of so long a standing was stored before anybody could ask for it.
 const SETTLED_MS: i64 = 60_000;
+
+/// A link is known to be broken within this, and what went into it for nothing.
+const LINK_MEMORY: Duration = Duration::from_secs(10);
 
 /// How far a conversation is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +70,8 @@ pub struct Checks {
     pending: Mutex<HashSet<ConversationId>>,
     /// What other nodes could not be sent.
     missed: Mutex<HashMap<NodeId, HashSet<ConversationId>>>,
+    /// Which of them were told of joining members lately, the last told last.
+    joinings: Mutex<VecDeque<(Instant, NodeId, ConversationId)>>,
     /// A round is under way.
     turn: tokio::sync::Mutex<()>,
 }
@@ -77,6 +84,26 @@ impl Checks {
         if of_node.len() <= MISSED {
             of_node.insert(conversation);
         }
+    }
+
+    /// A node is told of members that join. A session asks for the heads of what it knows, so when the link breaks this is told
+    /// again.
+    pub fn joining(&self, node: &NodeId, conversation: ConversationId, now: Instant) {
+        let mut joinings = self.joinings.lock();
+        while joinings.len() >= MISSED || joinings.front().is_some_and(|(at, ..)| now - *at > LINK_MEMORY) {
+            joinings.pop_front();
+        }
+        joinings.push_back((now, node.clone(), conversation));
+    }
+
+    /// The link to a node broke: what it was told of lately it may not have heard.
+    pub fn joinings_lost(&self, node: &NodeId) {
+        self.joinings.lock().retain(|(_, of, conversation)| {
+            if of == node {
+                self.missed(node, *conversation);
+            }
+            of != node
+        });
     }
 
     /// Whether something is to be asked or told.
@@ -337,28 +364,33 @@ impl Hub {
         }
         let core = Arc::clone(self);
         self.runtime.spawn(async move {
-            // What is on its way comes first: most often that is the joining.
-            tokio::time::sleep(defaults::SUSPICION).await;
-            if cell.state().standing(conversation).is_none() {
-                core.learn(&cell, conversation).await;
+            let mut pause = defaults::SUSPICION;
+            loop {
+                // What is on its way comes first: most often that is the joining.
+                tokio::time::sleep(pause).await;
+                let is_known = cell.state().standing(conversation).is_some();
+                if is_known || core.learn(&cell, conversation).await.is_ok() {
+                    return;
+                }
+                pause = (pause * 2).min(LINK_MEMORY);
             }
         });
     }
 
     /// Asks the store whether a session's user is a member of a conversation that the session does not know: the word of it
     /// may be on its way, or lost. Says whether the session knows it now.
-    pub(crate) async fn learn(self: &Arc<Self>, cell: &Arc<Cell>, conversation: ConversationId) -> bool {
+    pub(crate) async fn learn(self: &Arc<Self>, cell: &Arc<Cell>, conversation: ConversationId) -> PortResult<bool> {
         if self.router.is_alone() || cell.is_gone() {
-            return false;
+            return Ok(false);
         }
-        let inbox = self.loader.inbox(cell.user).await.unwrap_or_default();
+        let inbox = self.loader.inbox(cell.user).await?;
         let mut memberships = inbox.memberships.iter();
         let Some(membership) = memberships.find(|membership| membership.conversation == conversation) else {
-            return false;
+            return Ok(false);
         };
         let joined = cell.state().join(membership);
         if !self.rosters.arrive(conversation, cell) {
-            return false;
+            return Ok(false);
         }
         // What was said since the store was written may have come while the session did not know the conversation.
         self.checks.add([conversation]);
@@ -368,7 +400,7 @@ impl Hub {
                 self.tell_session(cell, Msg::Replay(connection));
             }
         }
-        true
+        Ok(true)
     }
 }
 

@@ -354,6 +354,7 @@ impl Hub {
         self.handover_lost(node);
         self.link_broken(node);
         self.sent_back.lost(node);
+        self.checks.joinings_lost(node);
         self.check_owned_by(node);
         self.ask_again(node);
     }

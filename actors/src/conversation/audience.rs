@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rookery_cluster::id::NodeId;
 use rookery_cluster::membership::Epoch;
+use tokio::time::Instant;
 
 use super::shell::Shell;
 use crate::frames::Frames;
@@ -57,6 +58,7 @@ impl Shell {
 
     /// A node does not know which of its users are members, although it was told.
     pub(super) fn introduce(&mut self, node: NodeId) {
+        self.core.checks.joining(&node, self.id, Instant::now());
         let members = self.state.members.keys().copied();
         let here: Vec<_> = members.filter(|user| self.core.node_of(*user) == node).collect();
         self.core
@@ -75,6 +77,7 @@ impl Shell {
 
     fn deliver_enter(&mut self, memberships: Vec<(UserId, Membership)>) {
         for (node, entering) in self.by_node(memberships.into_iter(), |(user, _)| *user) {
+            self.core.checks.joining(&node, self.id, Instant::now());
             if !self.audience.nodes.contains(&node) {
                 self.core
                     .send(&node, self.id, Peer::Deliver(self.id, Delivery::Roster(Vec::new())));

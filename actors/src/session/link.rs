@@ -210,7 +210,7 @@ impl Link {
         let (core, user, origin) = (Arc::clone(&self.core), self.user, self.origin(id, false));
         let cell = Arc::clone(&self.cell);
         self.core.runtime.spawn(async move {
-            if core.learn(&cell, conversation).await {
+            if core.learn(&cell, conversation).await.unwrap_or_default() {
                 return;
             }
             let problem = core.outsider(conversation, user).await;

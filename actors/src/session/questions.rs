@@ -95,7 +95,7 @@ impl Hub {
         let cell = self.sessions.get_or_make(user);
         self.load_session(&cell).await?;
         let mut known = cell.state().read(conversation, seq);
-        if !known && self.learn(&cell, conversation).await {
+        if !known && self.learn(&cell, conversation).await.unwrap_or_default() {
             known = cell.state().read(conversation, seq);
         }
         if known {
