@@ -14,7 +14,7 @@ ARGS ?=
 CLUSTER ?= data-cluster
 NODES ?= 3
 
-.PHONY: help run build release test test-all test-cluster chaos lint bench load cluster cluster-stop clean tools
+.PHONY: help run build release test test-node test-cluster chaos lint bench load cluster cluster-stop clean tools
 
 help: ## Explain the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' \
@@ -30,17 +30,16 @@ release: tools ## Build the server and the load harness with optimizations
 	@cargo build --release --locked $(SERVER)
 	@cargo build --release --locked -p rookery-loadtest
 
-test: tools ## Install what the tests need, then run all tests of a node on the embedded adapters, of actors on many nodes, and of membership on real Redis servers
+test: tools ## Install and start Kafka, MongoDB's protocol, Redis and S3, and run all tests there are
+	@deploy/test/run
+
+test-node: tools ## Run the tests of one node on the embedded adapters, of actors on many nodes, and of membership: a part of `make test`
 	@deploy/install-tools test redis
 	@deploy/test/install-clients
 	@cargo test --workspace --locked $(ARGS)
 
-test-cluster: tools ## Install and start Kafka, MongoDB's protocol, Redis and S3, then run the tests of three processes and of real services, the simulation, and a short chaos
-	@deploy/test/run --workspace --test cluster --test services --test simulation
-	@deploy/test/chaos
-
-test-all: tools ## Install and start Kafka, MongoDB's protocol, Redis and S3, and run all tests there are, each once
-	@deploy/test/run
+test-cluster: tools ## Run the tests of three processes on real services, and of these: the other part of it
+	@deploy/test/run --workspace --test cluster --test services
 
 chaos: tools ## Break nodes and services of a cluster under load for a minute and a half: a fixed seed and a fresh one
 	@deploy/test/chaos $(ARGS)

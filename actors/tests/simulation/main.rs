@@ -18,7 +18,7 @@
 //! What stands still here is a node's network, log and store: its tasks run on, where those of a paused process would not.
 //! A client's own message may be shown to it before `sent`; that is not looked at.
 //!
-//! `make test-cluster` plays the same seeds each time; `ROOKERY_SIMULATION=fresh` some that were never played.
+//! `make test` plays the same seeds each time; `ROOKERY_SIMULATION=fresh` some that were never played.
 //! `ROOKERY_SIMULATION=FROM..TO` plays others, and a single one with its story printed: `ROOKERY_SIMULATION=42..43`. A seed
 //! repeats its plan; what of one instant comes first may differ, so one that failed is played some times.
 //!
