@@ -58,7 +58,7 @@ impl Authority {
 
     /// A certificate for this machine, and its key.
     fn certificate(&self) -> (String, String) {
-        self.certificate_of(&["localhost", "127.0.0.1"])
+        self.certificate_of(HERE)
     }
 
     fn certificate_of(&self, names: &[&str]) -> (String, String) {
@@ -82,7 +82,8 @@ impl Authority {
     }
 }
 
-/// A certificate for nothing but another host.
+/// What a certificate for this machine names, and one for another.
+const HERE: &[&str] = &["localhost", "127.0.0.1"];
 const ELSEWHERE: &[&str] = &["elsewhere.example.com"];
 
 /// Holds a start to a refusal that comes soon, in one sentence with these words and without a secret.

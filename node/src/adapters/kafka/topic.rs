@@ -147,14 +147,25 @@ fn no_answer(settings: &Settings, complaint: Option<(RDKafkaErrorCode, String)>,
             "kafka: the brokers at {brokers} do not let this node in ({why}); correct kafka.sasl_mechanism, \
              kafka.sasl_username and kafka.sasl_password"
         )),
-        Some(RDKafkaErrorCode::SSL) if why.contains("certificate") => PortError::Broken(format!(
+        Some(RDKafkaErrorCode::SSL) if why.contains("certificate verify failed") => PortError::Broken(format!(
             "kafka: the brokers at {brokers} are not trusted ({why}); name who signed their certificate in \
              kafka.ssl_ca_file, and in kafka.brokers names that stand in it"
         )),
-        _ => PortError::Unavailable(format!(
-            "kafka: no broker at {brokers} answers ({why}); check that they run, that kafka.brokers names them, and that \
-             kafka.security_protocol is theirs"
+        // Said after the handshake, if it is not lost when they hang up.
+        _ if why.contains(" alert ") && why.contains("certificate") => PortError::Broken(format!(
+            "kafka: the brokers at {brokers} want a certificate that they trust ({why}); name it in \
+             kafka.ssl_certificate_file, and its key in kafka.ssl_key_file"
         )),
+        _ => {
+            let certificate = match settings.security_protocol.ends_with("ssl") {
+                true => "; they may want another kafka.ssl_certificate_file",
+                false => "",
+            };
+            PortError::Unavailable(format!(
+                "kafka: no broker at {brokers} answers ({why}); check that they run, that kafka.brokers names them, and \
+                 that kafka.security_protocol is theirs{certificate}"
+            ))
+        }
     }
 }
 

@@ -39,13 +39,13 @@ async fn add_scram_user(service: &Service, authority: &Authority, user: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
-async fn start(authority: &Authority, names: &[&str]) -> Service {
+async fn start(authority: &Authority, names: &[&str], properties: &str) -> Service {
     let (certificate, key) = authority.certificate_of(names);
     // The broker tries its certificate on itself before it starts.
     let stores = "ssl.keystore.type=PEM\nssl.keystore.location=keystore.pem\n\
                   ssl.truststore.type=PEM\nssl.truststore.location=ca.pem\n";
     let files = [
-        ("own.properties", &*(own_properties("SASL_SSL") + stores)),
+        ("own.properties", &*(properties.to_owned() + stores)),
         ("keystore.pem", &(key + &certificate)),
         ("ca.pem", &authority.issuer.pem()),
     ];
@@ -55,7 +55,7 @@ async fn start(authority: &Authority, names: &[&str]) -> Service {
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_and_either_mechanism_work_and_what_does_not_fit_is_said() {
     let authority = Authority::new();
-    let service = start(&authority, &["localhost", "127.0.0.1"]).await;
+    let service = start(&authority, HERE, &own_properties("SASL_SSL")).await;
     let good = Settings {
         ssl_ca_file: authority.file(),
         ..signed_in(&service.address(), "sasl_ssl")
@@ -101,7 +101,7 @@ async fn tls_and_either_mechanism_work_and_what_does_not_fit_is_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_by_another_name_or_without_tls_is_said() {
     let authority = Authority::new();
-    let service = start(&authority, ELSEWHERE).await;
+    let service = start(&authority, ELSEWHERE, &own_properties("SASL_SSL")).await;
     let asked = Settings {
         ssl_ca_file: authority.file(),
         ..signed_in(&service.address(), "sasl_ssl")
@@ -115,4 +115,36 @@ async fn a_broker_by_another_name_or_without_tls_is_said() {
         ..settings(&kafka())
     };
     refused(open(&no_tls), &[&*no_tls.brokers, "kafka.security_protocol"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_signs_in_and_without_one_that_is_said() {
+    let authority = Authority::new();
+    let properties = "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:SSL\nssl.client.auth=required\n";
+    let service = start(&authority, HERE, properties).await;
+    let signed = |by: &Authority| {
+        let (certificate, key) = by.certificate_of(&["ada"]);
+        let (certificate_file, key_file) = (by.directory.path().join("ada.pem"), by.directory.path().join("ada.key"));
+        std::fs::write(&certificate_file, certificate).unwrap();
+        std::fs::write(&key_file, key).unwrap();
+        Settings {
+            security_protocol: "ssl".into(),
+            ssl_ca_file: authority.file(),
+            ssl_certificate_file: certificate_file,
+            ssl_key_file: key_file,
+            append_timeout_ms: 9_000,
+            ..settings(&service.address())
+        }
+    };
+    let good = signed(&authority);
+    works(&good).await;
+    let stranger = Authority::new();
+    let nobody = Settings {
+        ssl_certificate_file: PathBuf::new(),
+        ssl_key_file: PathBuf::new(),
+        ..good.clone()
+    };
+    for settings in [nobody, signed(&stranger)] {
+        refused(open(&settings), &[&*good.brokers, "kafka.ssl_certificate_file"]).await;
+    }
 }
