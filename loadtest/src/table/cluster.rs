@@ -12,6 +12,10 @@ use crate::sys::interrupted;
 /// Nodes, unless the user says otherwise.
 pub const NODES: usize = 3;
 
+/// Connects a second for the line of idle connections: nodes, services and load share the machine, and what is asked for is how
+/// many stay, not how fast they come. A machine that is asked for more than it can do turns the rest away, who come again.
+const CONNECTS: f64 = 300.0;
+
 /// What is played for a line, each over so many nodes, and how the line is read from it.
 struct Line {
     what: String,
@@ -100,7 +104,7 @@ fn lines(options: &ClusterTable, nodes: usize) -> Vec<Line> {
         Scenario::Idle(Idle {
             clients: part(options.connections) * nodes,
             group: 100,
-            rate: 1_000.0,
+            rate: CONNECTS,
             seconds: seconds(30.0),
         })
     };
