@@ -49,7 +49,7 @@ mod projector;
 mod recovery;
 #[cfg(all(test, feature = "runtime"))]
 mod samples;
-
+#[cfg(feature = "runtime")]
 mod sent_back;
 #[cfg(feature = "runtime")]
 pub mod session;
