@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::conversation;
 use crate::defaults;
 use crate::hub::Hub;
-use crate::id::{ConversationId, Numbers};
+use crate::id::{ConversationId, Numbers, UserId};
 use crate::interchange::Peer;
 use crate::ports::PortResult;
 use crate::session::actor::Msg;
@@ -39,6 +39,8 @@ const PATIENCE: Duration = Duration::from_millis(1_000);
 /// A conversation that is idle at an owner of so long a standing was stored before anybody could ask for it.
 const SETTLED_MS: i64 = 60_000;
 
+/// Longest pause between two questions to a store that does not answer.
+const LEARN_PAUSE: Duration = Duration::from_secs(10);
 /// A link is known to be broken within this, and what went into it for nothing.
 const LINK_MEMORY: Duration = Duration::from_secs(10);
 
@@ -72,6 +74,8 @@ pub struct Checks {
     missed: Mutex<HashMap<NodeId, HashSet<ConversationId>>>,
     /// Which of them were told of joining members lately, the last told last.
     joinings: Mutex<VecDeque<(Instant, NodeId, ConversationId)>>,
+    /// Conversations of users of whom the store could not yet be asked whether they are members.
+    unlearnt: Mutex<HashSet<(UserId, ConversationId)>>,
     /// A round is under way.
     turn: tokio::sync::Mutex<()>,
 }
@@ -364,17 +368,31 @@ impl Hub {
         }
         let core = Arc::clone(self);
         self.runtime.spawn(async move {
-            let mut pause = defaults::SUSPICION;
-            loop {
-                // What is on its way comes first: most often that is the joining.
-                tokio::time::sleep(pause).await;
-                let is_known = cell.state().standing(conversation).is_some();
-                if is_known || core.learn(&cell, conversation).await.is_ok() {
-                    return;
-                }
-                pause = (pause * 2).min(LINK_MEMORY);
+            // What is on its way comes first: most often that is the joining.
+            tokio::time::sleep(defaults::SUSPICION).await;
+            let is_known = cell.state().standing(conversation).is_some();
+            if !is_known && core.learn(&cell, conversation).await.is_err() {
+                core.learn_later(cell.user, conversation).await;
             }
         });
+    }
+
+    /// Asks the store again until it answers. Every delivery meanwhile is suspicious too: one of them asks for all.
+    async fn learn_later(self: &Arc<Self>, user: UserId, conversation: ConversationId) {
+        if !self.checks.unlearnt.lock().insert((user, conversation)) {
+            return;
+        }
+        let mut pause = defaults::SUSPICION;
+        loop {
+            tokio::time::sleep(pause).await;
+            // The session of now: one that was loaded meanwhile may have been told of by another that gave up here.
+            let Some(cell) = self.sessions.get(user) else { break };
+            if self.learn(&cell, conversation).await.is_ok() {
+                break;
+            }
+            pause = (pause * 2).min(LEARN_PAUSE);
+        }
+        self.checks.unlearnt.lock().remove(&(user, conversation));
     }
 
     /// Asks the store whether a session's user is a member of a conversation that the session does not know: the word of it

@@ -58,13 +58,20 @@ impl Shell {
 
     /// A node does not know which of its users are members, although it was told.
     pub(super) fn introduce(&mut self, node: NodeId) {
-        self.core.checks.joining(&node, self.id, Instant::now());
+        self.note_joining(&node);
         let members = self.state.members.keys().copied();
         let here: Vec<_> = members.filter(|user| self.core.node_of(*user) == node).collect();
         self.core
             .send(&node, self.id, Peer::Deliver(self.id, Delivery::Roster(here)));
         self.core
             .send(&node, self.id, Peer::Deliver(self.id, Delivery::Head(self.state.head)));
+    }
+
+    /// A node is told of members; should the link to it break, it is told again.
+    fn note_joining(&self, node: &NodeId) {
+        if *node != self.core.node {
+            self.core.checks.joining(node, self.id, Instant::now());
+        }
     }
 
     fn by_node<T>(&self, items: impl Iterator<Item = T>, user: impl Fn(&T) -> UserId) -> BTreeMap<NodeId, Vec<T>> {
@@ -77,7 +84,7 @@ impl Shell {
 
     fn deliver_enter(&mut self, memberships: Vec<(UserId, Membership)>) {
         for (node, entering) in self.by_node(memberships.into_iter(), |(user, _)| *user) {
-            self.core.checks.joining(&node, self.id, Instant::now());
+            self.note_joining(&node);
             if !self.audience.nodes.contains(&node) {
                 self.core
                     .send(&node, self.id, Peer::Deliver(self.id, Delivery::Roster(Vec::new())));
