@@ -37,7 +37,7 @@ async fn open(settings: &Settings) -> Arc<RedisDirectory> {
         .unwrap()
 }
 
-async fn login(directory: &RedisDirectory, user: UserId) -> LoginId {
+pub async fn login(directory: &RedisDirectory, user: UserId) -> LoginId {
     let login = LoginId::fresh();
     let now = Timestamp::now();
     let new = NewLogin {

@@ -3,8 +3,8 @@
 use std::num::NonZeroU8;
 use std::time::Duration;
 
-use rookery_actors::id::{LoginId, UserId};
-use rookery_actors::ports::directory::{Directory, NewLogin};
+use rookery_actors::id::UserId;
+use rookery_actors::ports::directory::Directory;
 use rookery_actors::testkit::directory::ACCESS_TOKEN_LIFE;
 use rookery_actors::time::Timestamp;
 use rookery_cluster::id::NodeId;
@@ -13,6 +13,7 @@ use rookery_cluster::membership::service::{self, CannotJoin, Identity, Lease};
 use rookery_node::adapters::redis::{RedisDirectory, Settings};
 
 use super::*;
+use crate::redis::login;
 use crate::support::Service;
 
 const WRONG: &str = "wrong-hush-hush";
@@ -69,16 +70,8 @@ async fn logins_and_membership_are_kept_over_tls() {
         open(settings.clone()).await.unwrap(),
         open(settings.clone()).await.unwrap(),
     );
-    let (login, user, now) = (LoginId::fresh(), UserId::fresh(), Timestamp::now());
-    let new = NewLogin {
-        login,
-        user,
-        family: [1; 32],
-        secret: [10; 32],
-        created_at: now,
-        expires_at: Timestamp(now.0 + 60_000),
-    };
-    here.create(new).await.unwrap();
+    let user = UserId::fresh();
+    let login = login(&here, user).await;
     // Told over the connection that only listens.
     let mut heard = there.subscribe();
     assert!(here.revoke(user, login, Timestamp::now()).await.unwrap());
