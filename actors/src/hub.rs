@@ -23,7 +23,7 @@ use crate::id::{ConnectionId, ConversationId, UserId};
 use crate::interchange::{Answer, Ask, Forwarded, Origin, Peer, Question, Reply};
 use crate::metrics::Metrics;
 use crate::names::Names;
-use crate::outstanding::{self, Outstanding};
+use crate::outstanding::{self, Outstanding, line};
 use crate::ports::PortError;
 use crate::ports::accounts::AccountStore;
 use crate::ports::chats::ChatStore;
@@ -159,8 +159,10 @@ impl Hub {
 
     /// Asks a conversation's owner; the answer goes to the ask's origin.
     pub fn ask(self: &Arc<Self>, ask: Ask) {
-        let is_local = self.router.is_local(self.shard(ask.conversation.as_bytes()).id);
-        if is_local && !self.outstanding.precede(&ask) {
+        let shard = self.shard(ask.conversation.as_bytes());
+        // A send keeps its place where it has to wait: what was asked here before the shard went may come back yet.
+        let is_in_turn = line(&ask).is_none() || (shard.life.is_open() && !self.outstanding.precede(&ask));
+        if self.router.is_local(shard.id) && is_in_turn {
             self.asked(Box::new(ask));
         } else {
             self.forward(ask);
@@ -286,10 +288,10 @@ impl Hub {
                 send,
                 ..
             } => {
-                if send {
+                if send.is_some() {
                     self.metrics.sent.increment(u64::from(reply.is_ok()));
                 }
-                self.answer_socket(user, connection, request, send, reply);
+                self.answer_socket(user, connection, request, send.is_some(), reply);
             }
         }
     }

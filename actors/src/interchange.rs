@@ -125,13 +125,13 @@ pub struct Ask {
 /// Who waits for an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Origin {
-    /// A client's frame, to be answered by one of the server's; `send` says that it counts as an unanswered send.
+    /// A client's frame, to be answered by one of the server's; `send` is a send's place among those of its node.
     Socket {
         node: NodeId,
         user: UserId,
         connection: ConnectionId,
         request: Option<String>,
-        send: bool,
+        send: Option<u64>,
     },
     /// A task on a node.
     Call { node: NodeId, call: u64 },
@@ -146,6 +146,14 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// The place of a socket's send among those of its node.
+    pub fn number(&self) -> Option<u64> {
+        match self {
+            Self::Socket { send, .. } => *send,
+            _ => None,
+        }
+    }
+
     /// The socket that is told of its own message by `sent`.
     pub fn connection(&self) -> Option<ConnectionId> {
         match self {

@@ -5,9 +5,11 @@
 //! client message id never makes two messages, and what else may have been done already is answered as if it had been done
 //! now ([`settled`]).
 //!
-//! A user's sends in a conversation are asked in their order: none goes to a node while an earlier one waits for another.
+//! A user's sends in a conversation are asked in their order ([`table`]): none goes to a node while an earlier one waits for
+//! another, or is unanswered since it was asked on this node, which owned the conversation then.
 
-use std::collections::{BTreeSet, HashMap};
+mod table;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -22,9 +24,13 @@ use crate::conversation::command::Command;
 use crate::conversation::state::Outcome;
 use crate::defaults;
 use crate::hub::Hub;
-use crate::id::{ConversationId, Numbers, UserId};
+use crate::id::{ConversationId, Numbers};
 use crate::interchange::{Answer, Ask, Forwarded, Origin, Peer, Question, Reply};
 use crate::protocol::{ErrorCode, Problem};
+use crate::session::table::Cell;
+
+use self::table::{Due, Table, Waiting};
+pub use self::table::{Line, line};
 
 /// The asks that wait.
 #[derive(Default)]
@@ -35,115 +41,18 @@ pub struct Outstanding {
     count: AtomicUsize,
 }
 
-#[derive(Default)]
-struct Table {
-    waiting: HashMap<u64, Waiting>,
-    /// The sends among them, by whose they are.
-    lines: HashMap<Line, BTreeSet<u64>>,
-}
-
-/// What keeps its order: a user's sends in a conversation.
-pub type Line = (ConversationId, UserId);
-
-pub fn line(ask: &Ask) -> Option<Line> {
-    match &ask.question {
-        Question::Do {
-            command: Command::Send { from, .. },
-            ..
-        } => Some((ask.conversation, *from)),
-        _ => None,
-    }
-}
-
-/// One that waits.
-struct Waiting {
-    ask: Ask,
-    /// Whom it was sent to and when; nobody while it waits for another owner.
-    sent: Option<(NodeId, Instant)>,
-    deadline: Instant,
-    /// An earlier sending may have done what it asks.
-    doubtful: bool,
-}
-
-/// What is to be done with one that waits.
-#[derive(Debug, PartialEq, Eq)]
-enum Due {
-    Nothing,
-    Send,
-    GiveUp,
-}
-
-impl Waiting {
-    fn due(&self, now: Instant, owner: impl FnOnce() -> NodeId) -> Due {
-        match &self.sent {
-            _ if now >= self.deadline => Due::GiveUp,
-            None => Due::Send,
-            Some((node, at)) if now.duration_since(*at) >= defaults::ANSWER_PATIENCE && *node != owner() => Due::Send,
-            // Its answer may be lost although its link is not.
-            Some((_, at)) if now.duration_since(*at) >= defaults::BERTH_PATIENCE => Due::Send,
-            Some(_) => Due::Nothing,
-        }
-    }
-
-    /// What it asks, as it is to be sent now.
-    fn question(&self) -> Question {
-        match &self.ask.question {
-            Question::Do { command, repeat } => Question::Do {
-                command: command.clone(),
-                repeat: *repeat || self.doubtful,
-            },
-            other => other.clone(),
-        }
-    }
-}
-
-impl Table {
-    fn insert(&mut self, ticket: u64, waiting: Waiting) {
-        if let Some(line) = line(&waiting.ask) {
-            self.lines.entry(line).or_default().insert(ticket);
-        }
-        self.waiting.insert(ticket, waiting);
-    }
-
-    fn remove(&mut self, ticket: u64) -> Option<Waiting> {
-        let waiting = self.waiting.remove(&ticket)?;
-        if let Some(line) = line(&waiting.ask)
-            && let Some(tickets) = self.lines.get_mut(&line)
-        {
-            tickets.remove(&ticket);
-            if tickets.is_empty() {
-                self.lines.remove(&line);
-            }
-        }
-        Some(waiting)
-    }
-
-    /// Whether an earlier send of the same line waits for another node, or for any.
-    fn is_held_up(&self, ticket: u64, owner: &NodeId) -> bool {
-        let line = self.waiting.get(&ticket).and_then(|waiting| line(&waiting.ask));
-        let tickets = line.and_then(|line| self.lines.get(&line));
-        let mut earlier = tickets.into_iter().flat_map(|tickets| tickets.range(..ticket));
-        earlier.any(|earlier| {
-            let sent = self.waiting.get(earlier).and_then(|waiting| waiting.sent.as_ref());
-            sent.is_none_or(|(node, _)| node != owner)
-        })
-    }
-
-    /// Those of a line that are to be sent, in order.
-    fn unsent_of(&self, line: &Line) -> Vec<u64> {
-        let tickets = self.lines.get(line).into_iter().flatten();
-        let unsent = |ticket: &&u64| self.waiting.get(ticket).is_some_and(|waiting| waiting.sent.is_none());
-        tickets.filter(unsent).copied().collect()
-    }
-}
-
 impl Outstanding {
+    /// The place of a send among those of this node, wherever it will be asked.
+    pub fn number(&self) -> u64 {
+        self.numbers.take()
+    }
+
     fn insert(&self, waiting: Waiting) -> Option<u64> {
         let mut table = self.table.lock();
         if table.waiting.len() >= defaults::OUTSTANDING {
             return None;
         }
-        let ticket = self.numbers.take();
+        let ticket = waiting.ask.origin.number().unwrap_or_else(|| self.number());
         table.insert(ticket, waiting);
         self.count.store(table.waiting.len(), Ordering::Release);
         Some(ticket)
@@ -207,17 +116,38 @@ impl Hub {
 
     /// Keeps an ask until it is answered, whoever owns its conversation; `doubtful` says that it may have been done already.
     fn see_through(self: &Arc<Self>, ask: Ask, doubtful: bool) {
-        let origin = ask.origin.clone();
+        let (origin, line) = (ask.origin.clone(), line(&ask));
         let waiting = Waiting {
+            session: self.session_of(&ask),
             ask,
             sent: None,
             deadline: Instant::now() + defaults::CALL_DEADLINE,
             doubtful,
         };
         match self.outstanding.insert(waiting) {
-            Some(ticket) => self.send_ask(ticket),
+            Some(ticket) => {
+                self.send_ask(ticket);
+                // It may be one that came back, and others have waited for that.
+                line.into_iter().for_each(|line| self.send_behind(&line, ticket));
+            }
             None => self.answer(origin, Err(Problem::unavailable("too much waits for other nodes"))),
         }
+    }
+
+    /// Who knows what else the connection that asks has sent.
+    fn session_of(&self, ask: &Ask) -> Option<Arc<Cell>> {
+        match &ask.origin {
+            Origin::Socket {
+                user, send: Some(_), ..
+            } => self.sessions.get(*user),
+            _ => None,
+        }
+    }
+
+    /// Sends what waits behind one of a line, as far as it need not wait any more.
+    fn send_behind(self: &Arc<Self>, line: &Line, ticket: u64) {
+        let unsent = self.outstanding.table.lock().unsent_behind(line, ticket);
+        unsent.into_iter().for_each(|ticket| self.send_ask(ticket));
     }
 
     /// Passes on what nobody waits for; an error where there is no way to the owner now.
@@ -242,7 +172,7 @@ impl Hub {
             return;
         };
         let owner = self.node_of_shard(waiting.ask.conversation.as_bytes());
-        let held_up = table.is_held_up(ticket, &owner);
+        let held_up = table.is_held_up(ticket, &owner, Instant::now());
         let Some(waiting) = table.waiting.get_mut(&ticket) else {
             return;
         };
@@ -300,11 +230,12 @@ impl Hub {
         let Some(waiting) = self.outstanding.remove(&mut table, ticket) else {
             return;
         };
-        let behind = line(&waiting.ask).map_or_else(Vec::new, |line| table.unsent_of(&line));
         drop(table);
-        behind.into_iter().for_each(|ticket| self.send_ask(ticket));
         let reply = settled(&waiting.ask, waiting.doubtful, reply);
+        let line = line(&waiting.ask);
         self.answer(waiting.ask.origin, reply);
+        // Only now its session knows that nothing waits behind it any more.
+        line.into_iter().for_each(|line| self.send_behind(&line, ticket));
     }
 
     /// What cannot be done here goes to the owner: `appended` says that it may stand in the log already.

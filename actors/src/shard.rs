@@ -162,8 +162,10 @@ impl Shard {
         inner.taking = false;
         inner.reading = false;
         inner.life += 1;
-        let pending = std::mem::take(&mut inner.pending);
-        pending.into_values().map(|it| (it.record, it.origin)).collect()
+        let mut pending: Vec<_> = std::mem::take(&mut inner.pending).into_iter().collect();
+        // As they were appended, so that each goes on in its turn.
+        pending.sort_unstable_by_key(|(token, _)| *token);
+        pending.into_iter().map(|(_, it)| (it.record, it.origin)).collect()
     }
 
     /// Appends a record; it comes back to its conversation when it is durable. Given back, with who waits for it, when the

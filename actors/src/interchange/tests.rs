@@ -13,7 +13,7 @@ fn origin() -> BoxedStrategy<Origin> {
         samples::user(),
         any::<u64>(),
         of(samples::text()),
-        any::<bool>(),
+        of(any::<u64>()),
     );
     prop_oneof![
         socket.prop_map(|(node, user, connection, request, send)| Origin::Socket {

@@ -1,7 +1,9 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::id::UserId;
+use crate::id::{ConnectionId, UserId};
+use crate::protocol::Limits;
+use crate::session::table::{Sessions, Unanswered};
 
 fn user() -> UserId {
     UserId(Uuid::from_u128(1))
@@ -15,9 +17,19 @@ fn ask(command: Command) -> Ask {
     }
 }
 
+fn send_of(from: UserId) -> Command {
+    Command::Send {
+        from,
+        id: String::new(),
+        content: crate::ports::chats::Content::default(),
+        peer: None,
+    }
+}
+
 fn waiting(sent: Option<(NodeId, Instant)>, deadline: Instant) -> Waiting {
     Waiting {
         ask: ask(Command::Delete { by: user() }),
+        session: None,
         sent,
         deadline,
         doubtful: false,
@@ -64,32 +76,80 @@ fn a_send_waits_for_an_earlier_one_of_its_line_that_waits_elsewhere() {
     let outstanding = Outstanding::default();
     let (now, later) = (Instant::now(), Instant::now() + defaults::CALL_DEADLINE);
     let send = |from, to: Option<&'static str>| {
-        let command = Command::Send {
-            from: UserId(Uuid::from_u128(from)),
-            id: String::new(),
-            content: crate::ports::chats::Content::default(),
-            peer: None,
-        };
-        let sent = to.map(|node| (NodeId::from(node), now));
-        let (ask, deadline) = (ask(command), later);
         let waiting = Waiting {
-            ask,
-            sent,
-            deadline,
-            doubtful: false,
+            ask: ask(send_of(UserId(Uuid::from_u128(from)))),
+            ..waiting(to.map(|node| (NodeId::from(node), now)), later)
         };
         outstanding.insert(waiting).unwrap()
     };
     let (first, second, of_another) = (send(1, Some("a")), send(1, None), send(2, None));
-    let held_up = |ticket, owner: &str| outstanding.table.lock().is_held_up(ticket, &owner.into());
+    let held_up = |ticket, owner: &str| outstanding.table.lock().is_held_up(ticket, &owner.into(), now);
     assert!(held_up(second, "b") && !held_up(second, "a"), "it went to a");
     assert!(!held_up(first, "b") && !held_up(of_another, "b"));
     outstanding.lost(&"a".into());
     assert!(held_up(second, "a"), "it is nowhere");
     let mut table = outstanding.table.lock();
     let waiting = table.remove(first).unwrap();
-    assert_eq!(table.unsent_of(&line(&waiting.ask).unwrap()), [second]);
-    assert!(!table.is_held_up(second, &"b".into()));
+    assert_eq!(table.unsent_behind(&line(&waiting.ask).unwrap(), first), [second]);
+    assert!(!table.is_held_up(second, &"b".into(), now));
+}
+
+/// Two sends of a connection to one conversation, unanswered; the second is to be asked of another node.
+fn two_sends(outstanding: &Outstanding, since: Instant) -> [Waiting; 2] {
+    let session = Arc::clone(&Sessions::new(Arc::new(Limits::default())).get_or_make(user()));
+    let connection = ConnectionId(3);
+    [(); 2].map(|()| {
+        let (number, ask) = (outstanding.number(), ask(send_of(user())));
+        let unanswered = Unanswered {
+            connection,
+            conversation: ask.conversation,
+            id: number.to_string().into(),
+            number,
+            since,
+        };
+        assert!(session.start_send(2, unanswered));
+        let origin = Origin::Socket {
+            node: "a".into(),
+            user: user(),
+            connection,
+            request: None,
+            send: Some(number),
+        };
+        Waiting {
+            ask: Ask { origin, ..ask },
+            session: Some(Arc::clone(&session)),
+            ..waiting(None, since + defaults::CALL_DEADLINE)
+        }
+    })
+}
+
+#[test]
+fn a_send_waits_for_an_earlier_one_that_was_asked_on_this_node_until_that_is_answered_or_comes_back() {
+    let (outstanding, now) = (Outstanding::default(), Instant::now());
+    let [mut here, next] = two_sends(&outstanding, now);
+    let (session, first) = (here.session.clone().unwrap(), here.ask.origin.number().unwrap());
+    let second = outstanding.insert(next).unwrap();
+    let held_up = |ticket, now| outstanding.table.lock().is_held_up(ticket, &"b".into(), now);
+    assert!(held_up(second, now), "it may be on its way into the log");
+    assert!(
+        !held_up(second, now + defaults::CALL_DEADLINE),
+        "by then it is lost with its conversation's actor"
+    );
+    here.sent = Some(("b".into(), now));
+    assert_eq!(outstanding.insert(here), Some(first), "it came back, to its own place");
+    assert!(
+        !held_up(first, now) && !held_up(second, now),
+        "they go to one node in their order"
+    );
+    outstanding.lost(&"b".into());
+    assert!(held_up(second, now) && !held_up(first, now));
+    outstanding.table.lock().remove(first);
+    assert!(
+        held_up(second, now),
+        "it is answered, and its connection does not know yet"
+    );
+    session.finish_send(ConnectionId(3), &first.to_string(), false);
+    assert!(!held_up(second, now));
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
+use tokio::time::Instant;
+
 use super::actor::Msg;
 use super::remote::window;
 use super::state::Phase;
-use super::table::Cell;
+use super::table::{Cell, Unanswered};
 use crate::conversation::command::Command;
 use crate::defaults;
 use crate::frames::Frames;
@@ -133,7 +135,7 @@ impl Link {
         self.push(ServerFrame::error(id, problem));
     }
 
-    fn origin(&self, request: Option<String>, send: bool) -> Origin {
+    fn origin(&self, request: Option<String>, send: Option<u64>) -> Origin {
         Origin::Socket {
             node: self.core.node.clone(),
             user: self.user,
@@ -144,10 +146,17 @@ impl Link {
     }
 
     fn send(&self, send: Send) {
-        let id = send.id.clone();
+        let (id, number) = (send.id.clone(), self.core.outstanding.number());
         let admitted = self.admit(&send).and_then(|(conversation, command)| {
             let most = self.core.limits.unanswered_sends;
-            if self.cell.start_send(most, self.connection, conversation, &id) {
+            let unanswered = Unanswered {
+                connection: self.connection,
+                conversation,
+                id: id.as_str().into(),
+                number,
+                since: Instant::now(),
+            };
+            if self.cell.start_send(most, unanswered) {
                 Ok((conversation, command))
             } else {
                 Err(Problem::new(ErrorCode::RateLimited, "too many sends are unanswered").retry_after(100))
@@ -163,7 +172,7 @@ impl Link {
         };
         let ask = Ask {
             conversation,
-            origin: self.origin(Some(id), true),
+            origin: self.origin(Some(id), Some(number)),
             question,
         };
         self.core.ask(ask);
@@ -207,7 +216,7 @@ impl Link {
 
     /// An outsider hears `not_member` if it once was one, else `not_found`.
     fn deny(&self, conversation: ConversationId, id: Option<String>) {
-        let (core, user, origin) = (Arc::clone(&self.core), self.user, self.origin(id, false));
+        let (core, user, origin) = (Arc::clone(&self.core), self.user, self.origin(id, None));
         let cell = Arc::clone(&self.cell);
         self.core.runtime.spawn(async move {
             if core.learn(&cell, conversation).await.unwrap_or_default() {
@@ -274,7 +283,7 @@ impl Link {
         };
         self.core.ask(Ask {
             conversation,
-            origin: self.origin(id, false),
+            origin: self.origin(id, None),
             question,
         });
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 use super::actor::SessionRef;
 use super::state::State;
@@ -35,10 +36,13 @@ pub struct Cell {
 }
 
 /// A send without an answer.
-struct Unanswered {
-    connection: ConnectionId,
-    conversation: ConversationId,
-    id: Box<str>,
+pub struct Unanswered {
+    pub connection: ConnectionId,
+    pub conversation: ConversationId,
+    pub id: Box<str>,
+    /// Its place among the sends of this node.
+    pub number: u64,
+    pub since: Instant,
 }
 
 /// A session that does not expire while this is held.
@@ -92,17 +96,29 @@ impl Cell {
     }
 
     /// Notes a send as unanswered, unless there are too many.
-    pub fn start_send(&self, most: u32, connection: ConnectionId, conversation: ConversationId, id: &str) -> bool {
+    pub fn start_send(&self, most: u32, send: Unanswered) -> bool {
         let mut unanswered = self.unanswered.lock();
         let admitted = unanswered.len() < most as usize;
         if admitted {
-            unanswered.push(Unanswered {
-                connection,
-                conversation,
-                id: id.into(),
-            });
+            unanswered.push(send);
         }
         admitted
+    }
+
+    /// What a connection sent to a conversation before one of its sends and waits for; but not for what is so old that it must
+    /// have been lost with its conversation's actor.
+    pub fn sends_before(
+        &self,
+        connection: ConnectionId,
+        conversation: ConversationId,
+        number: u64,
+        now: Instant,
+    ) -> Vec<u64> {
+        let unanswered = self.unanswered.lock();
+        let of_line = |send: &&Unanswered| send.connection == connection && send.conversation == conversation;
+        let young = |send: &&Unanswered| now.duration_since(send.since) < defaults::CALL_DEADLINE;
+        let earlier = unanswered.iter().filter(|send| send.number < number);
+        earlier.filter(of_line).filter(young).map(|send| send.number).collect()
     }
 
     /// The conversations to which a connection's sends were not answered yet.
