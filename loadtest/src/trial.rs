@@ -150,7 +150,7 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Connects at a rate and waits until all are live; the window is from the first intended connect to the last one live.
+    /// Connects at a rate and waits until all are live, for `patience_s` beyond what the rate takes; the window is from the first intended connect to the last one live.
     pub fn connect(&mut self, who: &Who, rate: f64, patience_s: f64) -> anyhow::Result<Measured> {
         let start = now_ns() + LEAD_NS;
         self.fleet.all(&Command::Window {
@@ -160,7 +160,11 @@ impl<'a> Trial<'a> {
         self.watch(start.saturating_sub(1_000_000))?;
         let before = self.costs();
         self.fleet.connect(who, rate, start)?;
-        let settled = self.settle(patience_s)?;
+        let clients = match who {
+            Who::All => self.cast.people.len(),
+            Who::These(places) => places.len(),
+        };
+        let settled = self.settle(clients as f64 / rate + patience_s)?;
         let spent = self.costs().since(before);
         self.measured(start, now_ns(), spent, settled)
     }

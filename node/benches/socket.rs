@@ -7,7 +7,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -26,11 +26,13 @@ use rookery_actors::protocol::{Codec, Limits, Problem, ServerFrame};
 use rookery_actors::system::Arrival;
 use rookery_actors::time::Timestamp;
 use rookery_node::accounts::Caller;
-use rookery_node::gateway::admission::Admission;
+use rookery_node::gateway::admission::{Admission, Place};
 use rookery_node::gateway::door::{Door, Session};
 use rookery_node::gateway::socket::{Hub, Newcomer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 struct Counting;
 
@@ -189,7 +191,13 @@ impl Bench {
     async fn new(count: usize, limits: Limits) -> Self {
         let limits = Arc::new(limits);
         let door = Arc::new(Outlets::default());
-        let hub = Hub::new(1, limits.clone(), door.clone(), Arc::new(Admission::new(limits)));
+        let everybody = Limits {
+            connections_per_address: u32::MAX,
+            connects_per_second: u32::MAX,
+            ..(*limits).clone()
+        };
+        let admission = Arc::new(Admission::new(Arc::new(everybody)));
+        let hub = Hub::new(1, limits, door.clone(), admission);
         drop(hub.start());
         let far = Arc::new(Far {
             bytes: AtomicU64::new(0),
@@ -210,7 +218,8 @@ impl Bench {
         let bench = Self { hub, door, far };
         for _ in 0..count {
             let (stream, _) = listener.accept().await.expect("a connection");
-            bench.hub.clone().welcome(newcomer(stream)).await;
+            let place = bench.hub.admission.enter(LOCALHOST, Instant::now()).expect("a place");
+            bench.hub.clone().welcome(newcomer(stream, place)).await;
         }
         bench
     }
@@ -251,7 +260,7 @@ impl Bench {
     }
 }
 
-fn newcomer(stream: TcpStream) -> Newcomer {
+fn newcomer(stream: TcpStream, place: Place) -> Newcomer {
     let caller = caller();
     Newcomer {
         stream,
@@ -265,7 +274,7 @@ fn newcomer(stream: TcpStream) -> Newcomer {
         },
         caller,
         codec: Codec::Json,
-        address: IpAddr::from([127, 0, 0, 1]),
+        place,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 
+use rookery_actors::protocol::CloseCode;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::engine::{Engine, Later};
@@ -16,6 +17,8 @@ use crate::sys::{bind_without_port, now_ns};
 
 /// Waiting time before a lost connection is made again: the mean at the first failure, doubled up to the last.
 const BACK_OFF_MS: (f64, f64) = (20.0, 1000.0);
+/// The same after a server said that it has too much to do.
+const OVERLOADED_MS: (f64, f64) = (1_000.0, 16_000.0);
 /// A slow reader's receive buffer, so that the kernel does not read in its place.
 const SLOW_BUFFER: usize = 4096;
 /// How often a slow reader reads.
@@ -142,7 +145,6 @@ impl Engine {
             Upgraded::Yes(length) => {
                 let client = &mut self.clients[place as usize];
                 client.stage = Stage::Greeting;
-                client.failures = 0;
                 let conversations = &self.conversations;
                 client.catching_up = client.cursors.iter().any(|cursor| {
                     let conversation = conversations[cursor.conversation as usize].as_ref();
@@ -161,27 +163,37 @@ impl Engine {
     fn connect_failed(&mut self, place: u32, why: &str, retry_after_s: Option<u64>) {
         self.meter.total.connect_failures += 1;
         self.meter.incident(why);
-        self.lost(place, retry_after_s);
+        self.lost(place, BACK_OFF_MS, retry_after_s);
     }
 
     /// A connection is gone that was wanted.
     pub(super) fn closed(&mut self, place: u32, why: &str) {
+        self.ended(place, why, BACK_OFF_MS);
+    }
+
+    /// The server has closed a connection that was wanted.
+    pub(super) fn closed_with(&mut self, place: u32, code: u16) {
+        let overloaded = code == CloseCode::Overloaded as u16;
+        let back_off = if overloaded { OVERLOADED_MS } else { BACK_OFF_MS };
+        self.ended(place, &format!("close {code}"), back_off);
+    }
+
+    fn ended(&mut self, place: u32, why: &str, back_off: (f64, f64)) {
         if matches!(self.clients[place as usize].stage, Stage::Connecting | Stage::Opening) {
             return self.connect_failed(place, &format!("upgrade: {why}"), None);
         }
         self.meter.total.closes += 1;
         self.meter.incident(why);
-        self.lost(place, None);
+        self.lost(place, back_off, None);
     }
 
-    fn lost(&mut self, place: u32, retry_after_s: Option<u64>) {
+    fn lost(&mut self, place: u32, (first, last): (f64, f64), retry_after_s: Option<u64>) {
         self.drop_socket(place);
         self.go_elsewhere(place);
         let client = &mut self.clients[place as usize];
         if !client.wanted {
             return;
         }
-        let (first, last) = BACK_OFF_MS;
         let mean = (first * f64::from(1u32 << client.failures.min(10))).min(last);
         client.failures += 1;
         let wait_ms = self.dice.exponential(mean).min(3.0 * last) + retry_after_s.unwrap_or(0) as f64 * 1000.0;

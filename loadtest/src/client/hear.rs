@@ -25,6 +25,7 @@ impl Engine {
                 let client = &mut self.clients[place as usize];
                 client.device = Some(hello.device);
                 client.hello = true;
+                client.failures = 0;
                 let intended = client.intended;
                 self.replays = (hello.limits.sync_messages, hello.limits.sync_messages_total);
                 self.meter.total.connects += 1;

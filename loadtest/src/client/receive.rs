@@ -142,7 +142,7 @@ impl Engine {
             }
             Opcode::Close => {
                 let code = close_code(payload).unwrap_or(1005);
-                self.closed(place, &format!("close {code}"));
+                self.closed_with(place, code);
                 return Err(Gone);
             }
             Opcode::Pong => {}

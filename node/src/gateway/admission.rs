@@ -1,64 +1,73 @@
-//! Who gets a socket: so many a second, so many an address, and nobody while the node drains.
+//! Who gets a socket: so many a second, so many an address, so many at once on their way to their sessions, and nobody while
+//! the node drains. Who is refused is told when to come back.
 
-use std::collections::HashMap;
+mod addresses;
+mod appointments;
+mod window;
+
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rookery_actors::protocol::{ErrorCode, Limits, Problem};
 
+pub use addresses::Addresses;
+use appointments::Appointments;
+pub use window::Outcome;
+use window::Window;
+
 /// Retry times are spread from one second up to this, so that those who were refused do not come back together.
 const RETRY_SPREAD_MS: u64 = 5_000;
-/// Shards of the table of addresses.
-const SHARDS: usize = 16;
 
 pub struct Admission {
     limits: Arc<Limits>,
     draining: AtomicBool,
     bucket: Mutex<Bucket>,
+    attaching: Mutex<Window>,
+    appointments: Mutex<Appointments>,
     sockets: Addresses,
     hasher: RandomState,
     dice: AtomicU64,
 }
 
-/// How many of something each address holds.
-#[derive(Default)]
-pub struct Addresses {
-    shards: [Mutex<HashMap<IpAddr, u32>>; SHARDS],
-    hasher: RandomState,
+/// A socket on its way to its session. Dropped, it is there or gone: others may come.
+pub struct Place {
+    admission: Arc<Admission>,
+    address: IpAddr,
+    began: Instant,
+    /// This gives back what it takes of its address.
+    held: bool,
+    /// Without one it tells nothing about load.
+    outcome: Option<Outcome>,
 }
 
-impl Addresses {
-    /// One more for the address, unless it holds `most` or `further` says no.
-    pub fn enter(
-        &self,
-        address: IpAddr,
-        most: u32,
-        further: impl FnOnce() -> Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
-        let mut shard = self.shard(address).lock();
-        let held = shard.get(&address).copied().unwrap_or(0);
-        if held >= most {
-            return Err(Refusal::Address);
-        }
-        further()?;
-        shard.insert(address, held + 1);
-        Ok(())
+impl Place {
+    /// From here on [`Admission::leave`] gives back what it takes of its address.
+    pub fn keep(&mut self) -> IpAddr {
+        self.held = false;
+        self.address
     }
 
-    pub fn leave(&self, address: IpAddr) {
-        let mut shard = self.shard(address).lock();
-        match shard.get_mut(&address) {
-            Some(held) if *held > 1 => *held -= 1,
-            _ => drop(shard.remove(&address)),
-        }
+    /// It is decided whether the socket gets its session.
+    pub fn decided(mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
     }
+}
 
-    fn shard(&self, address: IpAddr) -> &Mutex<HashMap<IpAddr, u32>> {
-        &self.shards[(self.hasher.hash_one(address) % SHARDS as u64) as usize]
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut attaching = self.admission.attaching.lock();
+        match self.outcome {
+            Some(outcome) => attaching.end(outcome, self.began, Instant::now()),
+            None => attaching.leave(),
+        }
+        drop(attaching);
+        if self.held {
+            self.admission.leave(self.address);
+        }
     }
 }
 
@@ -73,6 +82,8 @@ pub enum Refusal {
     Draining,
     Rate,
     Address,
+    /// Too many are on their way to their sessions.
+    Attaching,
     /// No descriptor or memory is left for it.
     Capacity,
 }
@@ -83,6 +94,7 @@ impl Refusal {
             Self::Draining => "draining",
             Self::Rate => "rate",
             Self::Address => "address",
+            Self::Attaching => "attaching",
             Self::Capacity => "capacity",
         }
     }
@@ -90,12 +102,14 @@ impl Refusal {
 
 impl Admission {
     pub fn new(limits: Arc<Limits>) -> Self {
-        let hasher = RandomState::new();
+        let (hasher, now) = (RandomState::new(), Instant::now());
         Self {
             bucket: Mutex::new(Bucket {
                 tokens: limits.connects_per_second.into(),
-                filled: Instant::now(),
+                filled: now,
             }),
+            attaching: Mutex::new(Window::new(limits.connects_per_second, now)),
+            appointments: Mutex::default(),
             limits,
             draining: AtomicBool::new(false),
             sockets: Addresses::default(),
@@ -113,18 +127,33 @@ impl Admission {
         self.draining.load(Relaxed)
     }
 
-    /// Takes a place for one socket; [`Admission::leave`] gives it back.
-    pub fn enter(&self, address: IpAddr, now: Instant) -> Result<(), Refusal> {
+    /// Takes a place for one socket.
+    pub fn enter(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Place, Refusal> {
         if self.is_draining() {
             return Err(Refusal::Draining);
         }
         let limits = &self.limits;
         self.sockets.enter(address, limits.connections_per_address, || {
+            if !self.attaching.lock().enter() {
+                return Err(Refusal::Attaching);
+            }
             let admitted = self.bucket.lock().take(limits.connects_per_second, now);
-            if admitted { Ok(()) } else { Err(Refusal::Rate) }
+            if !admitted {
+                self.attaching.lock().leave();
+                return Err(Refusal::Rate);
+            }
+            Ok(())
+        })?;
+        Ok(Place {
+            admission: self.clone(),
+            address,
+            began: now,
+            held: true,
+            outcome: None,
         })
     }
 
+    /// A connection has ended whose place was [`Place::keep`]t.
     pub fn leave(&self, address: IpAddr) {
         self.sockets.leave(address);
     }
@@ -136,9 +165,21 @@ impl Admission {
             Refusal::Draining => Problem::unavailable("this node is going away"),
             Refusal::Capacity => Problem::unavailable("this node holds all the connections it can"),
             Refusal::Rate => Problem::unavailable("too many connections at once"),
+            Refusal::Attaching => Problem::unavailable("too many connections wait for their sessions"),
             Refusal::Address => Problem::new(ErrorCode::RateLimited, "too many connections from this address"),
         };
-        problem.retry_after(1_000 + self.random(RETRY_SPREAD_MS))
+        let turn = self.turn(refusal, Instant::now()).as_millis() as u64;
+        problem.retry_after(1_000 + turn + self.random(RETRY_SPREAD_MS))
+    }
+
+    /// How long until those who were refused for the same reason before have had their turn.
+    fn turn(&self, refusal: Refusal, now: Instant) -> Duration {
+        let pace = match refusal {
+            Refusal::Rate => f64::from(self.limits.connects_per_second),
+            Refusal::Attaching => self.attaching.lock().pace(now),
+            Refusal::Draining | Refusal::Capacity | Refusal::Address => return Duration::ZERO,
+        };
+        self.appointments.lock().give(pace, now)
     }
 
     /// A number below `bound`; good enough to spread load, not to keep secrets.
@@ -169,12 +210,17 @@ mod tests {
 
     use super::*;
 
-    fn admission(per_address: u32, per_second: u32) -> Admission {
-        Admission::new(Arc::new(Limits {
+    fn admission(per_address: u32, per_second: u32) -> Arc<Admission> {
+        Arc::new(Admission::new(Arc::new(Limits {
             connections_per_address: per_address,
             connects_per_second: per_second,
             ..Limits::default()
-        }))
+        })))
+    }
+
+    /// Whether a connection that lasts is let in.
+    fn enter(admission: &Arc<Admission>, address: IpAddr, now: Instant) -> Result<(), Refusal> {
+        admission.enter(address, now).map(|mut place| _ = place.keep())
     }
 
     #[test]
@@ -182,16 +228,16 @@ mod tests {
         let admission = admission(2, 100);
         let (one, other) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
         let now = Instant::now();
-        assert_eq!(admission.enter(one, now), Ok(()));
-        assert_eq!(admission.enter(one, now), Ok(()));
-        assert_eq!(admission.enter(one, now), Err(Refusal::Address));
-        assert_eq!(admission.enter(other, now), Ok(()));
+        assert_eq!(enter(&admission, one, now), Ok(()));
+        assert_eq!(enter(&admission, one, now), Ok(()));
+        assert_eq!(enter(&admission, one, now), Err(Refusal::Address));
+        assert_eq!(enter(&admission, other, now), Ok(()));
         admission.leave(one);
-        assert_eq!(admission.enter(one, now), Ok(()));
+        assert_eq!(enter(&admission, one, now), Ok(()));
         admission.leave(one);
         admission.leave(one);
         admission.leave(other);
-        assert!(admission.sockets.shards.iter().all(|shard| shard.lock().is_empty()));
+        assert!(admission.sockets.is_empty());
     }
 
     #[test]
@@ -199,10 +245,27 @@ mod tests {
         let admission = admission(1000, 10);
         let start = admission.bucket.lock().filled;
         let address = [127, 0, 0, 1].into();
-        let admitted = |at| (0..100).filter(|_| admission.enter(address, at).is_ok()).count();
+        let admitted = |at| (0..100).filter(|_| enter(&admission, address, at).is_ok()).count();
         assert_eq!(admitted(start), 10);
         assert_eq!(admitted(start + Duration::from_millis(500)), 5);
         assert_eq!(admitted(start + Duration::from_secs(60)), 10);
+    }
+
+    #[test]
+    fn only_so_many_wait_for_their_sessions_and_the_others_take_turns() {
+        let admission = admission(10_000, 1_000);
+        let (address, now) = ([127, 0, 0, 1].into(), Instant::now());
+        let waiting: Vec<Place> = (0..1_000).map_while(|_| admission.enter(address, now).ok()).collect();
+        assert_eq!(waiting.len(), 1_000);
+        let later = now + Duration::from_secs(5);
+        assert_eq!(enter(&admission, address, later), Err(Refusal::Attaching));
+        let retry = || admission.problem(Refusal::Attaching).retry_after_ms.unwrap();
+        let hundredth = (0..100).map(|_| retry()).last().unwrap();
+        assert!(hundredth >= 2_500, "{hundredth}");
+        drop(waiting);
+        assert_eq!(enter(&admission, address, later), Ok(()));
+        admission.leave(address);
+        assert!(admission.sockets.is_empty());
     }
 
     #[test]
@@ -210,7 +273,7 @@ mod tests {
         let admission = admission(10, 10);
         admission.drain();
         assert_eq!(
-            admission.enter([127, 0, 0, 1].into(), Instant::now()),
+            enter(&admission, [127, 0, 0, 1].into(), Instant::now()),
             Err(Refusal::Draining)
         );
         let retry = || admission.problem(Refusal::Draining).retry_after_ms;

@@ -14,7 +14,7 @@ use rookery_actors::protocol::{Codec, ErrorCode, Problem};
 use rookery_actors::system::Arrival;
 
 use super::address;
-use super::admission::{Admission, Refusal};
+use super::admission::{Admission, Place, Refusal};
 use super::http::{Failure, Query, Reply, bearer};
 use super::router::other_methods;
 use super::service::Service;
@@ -38,29 +38,6 @@ struct Offer<'h> {
     token: Option<&'h str>,
 }
 
-/// A place in the admission's count, given back unless the connection takes it over.
-struct Place {
-    admission: Arc<Admission>,
-    address: IpAddr,
-    given_up: bool,
-}
-
-impl Place {
-    /// From here on somebody else gives it back.
-    fn hand_over(mut self) -> IpAddr {
-        self.given_up = true;
-        self.address
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if !self.given_up {
-            self.admission.leave(self.address);
-        }
-    }
-}
-
 /// Answers the request, and sees the socket through when it is a good one.
 pub fn answer(
     service: &Service,
@@ -81,7 +58,8 @@ pub fn answer(
     let offer = offer(headers);
     let token = bearer(headers).or(offer.token).ok_or_else(no_token)?;
     let caller = hub.door.authenticate(token).map_err(no_good)?;
-    let place = enter(admission, address)?;
+    let entered = admission.enter(address, Instant::now());
+    let place = entered.map_err(|refusal| refused(admission, refusal))?;
     let codec = offer.codec;
     let arrival = arrival(&request, caller)?;
     let upgraded = hyper::upgrade::on(&mut request);
@@ -116,7 +94,6 @@ async fn see_through(hub: Arc<Hub>, upgraded: OnUpgrade, guest: Guest, place: Pl
             return;
         }
     };
-    let address = place.hand_over();
     let Guest { arrival, caller, codec } = guest;
     let (stream, answer) = stream.into_parts();
     let newcomer = Newcomer {
@@ -126,7 +103,7 @@ async fn see_through(hub: Arc<Hub>, upgraded: OnUpgrade, guest: Guest, place: Pl
         arrival,
         caller,
         codec,
-        address,
+        place,
     };
     hub.welcome(newcomer).await;
 }
@@ -170,17 +147,6 @@ fn no_good(problem: Problem) -> Failure {
 
 fn refused(admission: &Admission, refusal: Refusal) -> Failure {
     admission.problem(refusal).into()
-}
-
-fn enter(admission: &Arc<Admission>, address: IpAddr) -> Result<Place, Failure> {
-    match admission.enter(address, Instant::now()) {
-        Ok(()) => Ok(Place {
-            admission: admission.clone(),
-            address,
-            given_up: false,
-        }),
-        Err(refusal) => Err(refused(admission, refusal)),
-    }
 }
 
 /// Reads `Sec-WebSocket-Protocol`: the first codec of ours, and a token.

@@ -20,7 +20,7 @@ use super::meters::Meters;
 use super::pump::Pump;
 use super::wheel;
 use crate::accounts::Caller;
-use crate::gateway::admission::Admission;
+use crate::gateway::admission::{Admission, Outcome, Place};
 use crate::gateway::door::Door;
 use crate::gateway::drain;
 
@@ -50,7 +50,7 @@ pub struct Newcomer {
     pub arrival: Arrival,
     pub caller: Caller,
     pub codec: Codec,
-    pub address: IpAddr,
+    pub place: Place,
 }
 
 impl Hub {
@@ -88,13 +88,14 @@ impl Hub {
             arrival,
             caller,
             codec,
-            address,
+            mut place,
         } = newcomer;
-        let connection = self.insert(stream, caller, codec, address);
+        let connection = self.insert(stream, caller, codec, place.keep());
         if !answer.is_empty() {
             connection.hold(answer);
         }
         let attached = self.attach(&connection, arrival).await;
+        place.decided(outcome(&attached));
         match attached {
             // A login that was revoked while its socket was being attached is not in the list of sockets to close.
             Ok(()) if self.door.still(caller).is_err() => connection.close(CloseCode::LoggedOut),
@@ -180,6 +181,14 @@ impl Hub {
                 tokio::task::yield_now().await;
             }
         }
+    }
+}
+
+/// What it tells about load that a socket was attached, or was not.
+fn outcome(attached: &Result<(), Problem>) -> Outcome {
+    match attached {
+        Err(problem) if refusal(problem) == CloseCode::Overloaded => Outcome::Failed,
+        _ => Outcome::Answered,
     }
 }
 

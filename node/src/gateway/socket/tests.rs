@@ -1,9 +1,9 @@
 //! Sockets over loopback, with a door that records what the sessions would see.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -24,6 +24,7 @@ use crate::accounts::Caller;
 use crate::gateway::admission::Admission;
 use crate::gateway::door::{Door, Session};
 
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Long enough for anything that is going to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -138,7 +139,7 @@ impl Rig {
             },
             caller,
             codec,
-            address: IpAddr::from([127, 0, 0, 1]),
+            place: self.hub.admission.enter(LOCALHOST, Instant::now()).unwrap(),
         };
         self.hub.clone().welcome(newcomer).await;
         Client {
