@@ -30,7 +30,9 @@ impl State {
             // Whatever this session's cursors say: the next owner may have read them before they were stored.
             (passed > 0).then_some((standing.conversation, passed))
         });
-        let mut track = Track::at(stage, passed.collect());
+        let unknown = |(conversation, _): &&(ConversationId, u64)| self.standing(*conversation).is_none();
+        let ahead = attached.ahead.iter().filter(unknown).copied();
+        let mut track = Track::at(stage, passed.chain(ahead).collect());
         for (conversation, seq) in attached.told.iter() {
             track.tell(conversation, seq);
         }

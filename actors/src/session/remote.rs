@@ -12,6 +12,6 @@
 pub mod berth;
 pub mod ends;
 pub mod post;
-mod resume;
+pub mod resume;
 pub mod track;
 pub mod window;

@@ -220,10 +220,11 @@ impl State {
         let mut delivered = Delivered::Done;
         let index = self.index(range.conversation);
         for attached in &mut self.attached {
-            // What its device acked it has, although this session learns only now that it exists.
+            // What its device acked it has, or what it was given elsewhere, although this session learns only now that it exists.
             let device = self.devices.iter().find(|device| device.id == attached.device);
             let acked = device.zip(index).map_or(0, |(device, index)| device.cursors[index]);
-            let from = range.from.max(acked + 1);
+            let had = acked.max(attached.ahead_in(range.conversation));
+            let from = range.from.max(had + 1);
             if from <= range.to && attached.lack(Range { from, ..range }) {
                 delivered = Delivered::NeedsReplay;
             }
@@ -285,7 +286,10 @@ impl State {
                 *moved += u32::from(*moved as usize >= index);
             }
         }
-        self.raise(membership.conversation, membership.head)
+        // What another owner has passed on exists, whether or not the store has heard of it.
+        let ahead = self.attached.iter().map(|it| it.ahead_in(membership.conversation));
+        let head = ahead.fold(membership.head, u64::max);
+        self.raise(membership.conversation, head)
     }
 
     /// The user is no member any more.
@@ -390,6 +394,7 @@ impl State {
             since: Timestamp(0),
             phase,
             told: Told::default(),
+            ahead: Box::default(),
         });
         self.attached.last_mut().expect("one was just pushed")
     }

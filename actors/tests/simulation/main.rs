@@ -48,10 +48,13 @@ const USUAL: Range<u64> = 0..60;
 /// that went where a session had been, because its new owner took a node for lost that still went by the table before (2170),
 /// sends left behind by a session that moved (2439), sends that overtook one of which the store was asked when their
 /// conversation moved (3286) or one that a node had sent back before it was the owner (3214), a message lost on a cut link
-/// whose conversation left the memory meanwhile (3685), a first message lost with the word of whom it was for (6826), and sends
-/// that went to a conversation's new owner before one that the old one, where both were said, had in an append without an answer
-/// (15352) or in the mailbox of a conversation that it was loading yet (15890).
-const TOLD: [u64; 12] = [176, 212, 847, 2036, 2170, 2439, 3214, 3286, 3685, 6826, 15352, 15890];
+/// whose conversation left the memory meanwhile (3685), a first message lost with the word of whom it was for (6826), sends that
+/// went to a conversation's new owner before one that the old one, where both were said, had in an append without an answer
+/// (15352) or in the mailbox of a conversation that it was loading yet (15890), and sockets that were shown a conversation twice
+/// because it had begun while their session was on another node for a moment (30181).
+const TOLD: [u64; 13] = [
+    176, 212, 847, 2036, 2170, 2439, 3214, 3286, 3685, 6826, 15352, 15890, 30181,
+];
 /// How many are played that were never played before.
 const FRESH: u64 = 20;
 /// So many failures tell enough.

@@ -46,6 +46,9 @@ impl State {
         for (conversation, seq) in resumed.passed {
             self.raise(*conversation, *seq);
         }
+        // A conversation that began while another node owned this session; it learns of it yet.
+        let unknown = |(conversation, _): &&(ConversationId, u64)| self.standing(*conversation).is_none();
+        let ahead = resumed.passed.iter().filter(unknown).copied().collect();
         let catch_up = self.since(resumed.device, resumed.passed, replays);
         self.attached.push(Attached {
             phase: catch_up.map_or(Phase::Live, |catch_up| Phase::CatchingUp(Box::new(catch_up))),
@@ -54,6 +57,7 @@ impl State {
             login: resumed.login,
             since: resumed.since,
             told: Told::default(),
+            ahead,
         });
         true
     }

@@ -29,9 +29,17 @@ pub struct Attached {
     pub since: Timestamp,
     pub phase: Phase,
     pub told: Told,
+    /// How far another owner of the session has brought it in conversations of which this one has not heard yet.
+    pub ahead: Box<[(ConversationId, u64)]>,
 }
 
 impl Attached {
+    /// How far it was brought by another owner, in a conversation that was not known here then.
+    pub(super) fn ahead_in(&self, conversation: ConversationId) -> u64 {
+        let known = self.ahead.iter().find(|(known, _)| *known == conversation);
+        known.map_or(0, |(_, passed)| *passed)
+    }
+
     /// Hands over what has no place in the stream; before `sync` nothing may come, so it waits for it.
     pub fn aside(&mut self, frames: &Frames, urgency: Urgency) -> Pushed {
         match &mut self.phase {

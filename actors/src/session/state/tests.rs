@@ -15,6 +15,7 @@ use crate::protocol::view::Message;
 use crate::protocol::{CloseCode, Codec, ServerFrame};
 use crate::session::batch::Batch;
 use crate::session::catch_up::Need;
+use crate::session::remote::resume::{Replays, Resumed};
 use crate::time::Timestamp;
 
 mod early;
@@ -289,4 +290,38 @@ fn a_socket_that_is_attached_anew_is_another_attachment() {
     }
     assert!(state.connection(ConnectionId(1)).is_some());
     assert!(state.attachment(&outlets[0]).is_none() && state.attachment(&outlets[1]).is_some());
+}
+
+#[test]
+fn what_another_owner_passed_on_is_not_replayed_once_this_one_learns_of_the_conversation() {
+    let (a, b) = (conversation(0), conversation(1));
+    let mut state = loaded(inbox(vec![membership(a, 0, 4)], vec![]));
+    state.add_device(device(1), login());
+    let (far, new) = (Socket::new(1), Socket::new(2));
+    fn resumed<'r>(socket: &Arc<Socket>, number: u8, passed: &'r [(ConversationId, u64)]) -> Resumed<'r> {
+        Resumed {
+            outlet: socket.clone(),
+            device: device(number),
+            login: login(),
+            since: Timestamp(0),
+            passed,
+        }
+    }
+    let replays = Replays { each: 100, all: 2_000 };
+    let passed = [[(a, 4), (b, 3)], [(a, 4), (b, 2)]];
+    assert!(state.resume(resumed(&far, 0, &passed[0]), replays));
+    assert!(state.resume(resumed(&new, 1, &passed[1]), replays));
+    assert!(state.attached.iter().all(is_live));
+    assert_eq!(
+        state.join(&membership(b, 0, 1)),
+        Delivered::NeedsReplay,
+        "the store is behind"
+    );
+    assert_eq!(state.lagging(), [new.id]);
+    let Phase::CatchingUp(catch_up) = &state.attached[1].phase else {
+        panic!("it lacks the third");
+    };
+    assert_eq!((catch_up.ranges[0].from, catch_up.ranges[0].to), (3, 3));
+    assert_eq!(state.deliver(&batch(b, 4, 4, None)), Delivered::Done);
+    assert_eq!(far.seqs(b), [4]);
 }
