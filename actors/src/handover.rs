@@ -27,7 +27,6 @@ use crate::hub::Hub;
 use crate::interchange::{Ask, Origin, Peer, Placing, Question};
 use crate::ports::PortResult;
 use crate::shard::life::{Opening, Phase};
-use crate::time::Timestamp;
 
 /// A shard that a table gave to this node, and the time that it is opened.
 type Gained = (ShardId, Opening);
@@ -307,7 +306,7 @@ impl Hub {
     /// Answers what came early, then opens the shard; or closes it again when it was lost meanwhile.
     pub(crate) fn serve(self: &Arc<Self>, shard: ShardId, opening: Opening) {
         let life = &self.shards[usize::from(shard.0)].life;
-        while let Some(early) = life.open_or_early(opening, Timestamp::now()) {
+        while let Some(early) = life.open_or_early(opening, Instant::now()) {
             if early.is_empty() {
                 return;
             }

@@ -37,7 +37,7 @@ const MISSED: usize = 10_000;
 /// How long an answer may take before it is asked again.
 const PATIENCE: Duration = Duration::from_millis(1_000);
 /// A conversation that is idle at an owner of so long a standing was stored before anybody could ask for it.
-const SETTLED_MS: i64 = 60_000;
+const SETTLED: Duration = Duration::from_secs(60);
 
 /// Longest pause between two questions to a store that does not answer.
 const LEARN_PAUSE: Duration = Duration::from_secs(10);
@@ -152,14 +152,14 @@ impl Hub {
 
     /// How far conversations of this node are; nothing for those that are not served here.
     pub(crate) async fn heads_here(&self, conversations: &[ConversationId]) -> Vec<Option<Reach>> {
-        let since = Timestamp(Timestamp::now().0 - SETTLED_MS);
+        let now = Instant::now();
         let mut heads = Vec::with_capacity(conversations.len());
         let mut unsettled = Vec::new();
         for (index, conversation) in conversations.iter().enumerate() {
             let life = &self.shard(conversation.as_bytes()).life;
             let hot = self.conversations.reach(*conversation).unwrap_or_default();
             heads.push(life.is_open().then_some(hot));
-            if life.is_open() && hot.head == 0 && life.opened_at() > since {
+            if life.is_open() && hot.head == 0 && life.opened_within(SETTLED, now) {
                 unsettled.push(index);
             }
         }

@@ -416,8 +416,7 @@ async fn sweep(core: Weak<Hub>) {
     loop {
         ticks.tick().await;
         let Some(core) = core.upgrade() else { return };
-        let before = Timestamp(Timestamp::now().0 - defaults::PASSIVATE_AFTER.as_millis() as i64);
-        for conversation in core.conversations.idle_since(before) {
+        for conversation in core.conversations.idle_for(defaults::PASSIVATE_AFTER) {
             core.conversations.tell_hot(conversation, Msg::Passivate);
         }
     }

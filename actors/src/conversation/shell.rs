@@ -102,7 +102,7 @@ impl Shell {
     }
 
     pub(super) fn ask(&mut self, ask: Box<Ask>) {
-        self.hot.used_at.store(Timestamp::now().0, Ordering::Relaxed);
+        self.core.conversations.touch(&self.hot);
         let Ask { origin, question, .. } = *ask;
         match question {
             Question::Do { command, repeat } => self.command(origin, command, repeat),

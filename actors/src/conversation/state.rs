@@ -150,7 +150,8 @@ impl State {
         if let Err(refusal) = self.check(&record.command) {
             return self.refuse(&record, refusal);
         }
-        let at = record.at;
+        // What is under way together may have been written by clocks that differ, or before and after one stepped back.
+        let at = record.at.max(self.active_at);
         match record.command {
             Command::Send {
                 from,

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use ractor::{ActorId, ActorRef, MessagingErr};
+use tokio::time::Instant;
 
 use super::actor::{self, Msg};
 use crate::defaults;
@@ -25,8 +27,8 @@ pub struct Hot {
     pub head: AtomicU64,
     /// When something was last said, in Unix milliseconds; 0 until it is loaded.
     pub active_at: AtomicI64,
-    /// When it was last asked anything, in Unix milliseconds.
-    pub used_at: AtomicI64,
+    /// When it was last asked anything, in milliseconds since the table was made.
+    used_at: AtomicU64,
 }
 
 struct Entry {
@@ -35,12 +37,31 @@ struct Entry {
 }
 
 /// The active conversations of this node.
-#[derive(Default)]
 pub struct Conversations {
     table: Striped<ConversationId, Entry>,
+    made: Instant,
+}
+
+impl Default for Conversations {
+    fn default() -> Self {
+        Self {
+            table: Striped::default(),
+            made: Instant::now(),
+        }
+    }
 }
 
 impl Conversations {
+    /// A conversation was asked something now. How long ago is counted by the clock that no one sets: where the other one
+    /// jumped, all would leave the memory at once, or none.
+    pub fn touch(&self, hot: &Hot) {
+        hot.used_at.store(self.elapsed(), Ordering::Relaxed);
+    }
+
+    fn elapsed(&self) -> u64 {
+        self.made.elapsed().as_millis() as u64
+    }
+
     fn part(&self, conversation: ConversationId) -> &Mutex<HashMap<ConversationId, Entry>> {
         self.table.part(conversation.as_bytes())
     }
@@ -102,7 +123,7 @@ impl Conversations {
         let mut part = self.part(conversation).lock();
         let entry = part.entry(conversation).or_insert_with(|| {
             let hot = Arc::new(Hot::default());
-            hot.used_at.store(Timestamp::now().0, Ordering::Relaxed);
+            self.touch(&hot);
             Entry {
                 actor: actor::activate(core, conversation, Arc::clone(&hot)),
                 hot,
@@ -156,9 +177,10 @@ impl Conversations {
             .is_some_and(|entry| entry.actor.get_id() == actor)
     }
 
-    /// Conversations nobody asked anything since that time.
-    pub fn idle_since(&self, before: Timestamp) -> Vec<ConversationId> {
-        let idle = |entry: &Entry| entry.hot.used_at.load(Ordering::Relaxed) < before.0;
+    /// Conversations nobody asked anything for so long.
+    pub fn idle_for(&self, span: Duration) -> Vec<ConversationId> {
+        let before = self.elapsed().saturating_sub(span.as_millis() as u64);
+        let idle = |entry: &Entry| entry.hot.used_at.load(Ordering::Relaxed) < before;
         let of = |part: &Mutex<HashMap<_, Entry>>| {
             part.lock()
                 .iter()

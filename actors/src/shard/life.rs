@@ -4,7 +4,9 @@
 //! the table and not open yet wait here, in order and bounded. The phase is one atomic load on the path of every command.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use parking_lot::Mutex;
@@ -12,7 +14,6 @@ use tokio::sync::watch;
 
 use crate::defaults;
 use crate::interchange::Ask;
-use crate::time::Timestamp;
 
 /// Where a shard is in its life on this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,8 +52,8 @@ pub struct Life {
     openings: AtomicU64,
     early: Mutex<VecDeque<Early>>,
     changed: watch::Sender<Phase>,
-    /// When it was opened last, in Unix milliseconds.
-    opened_at: AtomicI64,
+    /// When it was opened last. By the clock that no one sets: where the other one jumps, it has not been open for longer.
+    opened_at: Mutex<Option<Instant>>,
 }
 
 /// A command that waits for its shard, until a deadline.
@@ -77,7 +78,7 @@ impl Default for Life {
             openings: AtomicU64::new(0),
             early: Mutex::default(),
             changed: watch::Sender::new(Phase::Closed),
-            opened_at: AtomicI64::new(0),
+            opened_at: Mutex::default(),
         }
     }
 }
@@ -92,8 +93,10 @@ impl Life {
         self.phase.load(Ordering::Acquire) == Phase::Open as u8
     }
 
-    pub fn opened_at(&self) -> Timestamp {
-        Timestamp(self.opened_at.load(Ordering::Acquire))
+    /// Whether it was opened less than so long ago.
+    pub fn opened_within(&self, span: Duration, now: Instant) -> bool {
+        let opened = *self.opened_at.lock();
+        opened.is_some_and(|at| now.saturating_duration_since(at) < span)
     }
 
     /// Moves from one phase to another; false when it was in none of `from`.
@@ -142,13 +145,13 @@ impl Life {
 
     /// Opens the shard, unless something came early: that is answered first, and then this is asked again, so that nothing
     /// that comes later overtakes it. `None` when it is not this time any more that the shard is opening.
-    pub fn open_or_early(&self, opening: Opening, now: Timestamp) -> Option<VecDeque<Early>> {
+    pub fn open_or_early(&self, opening: Opening, now: Instant) -> Option<VecDeque<Early>> {
         let mut early = self.early.lock();
         if !self.is_opening(opening) {
             return None;
         }
         if early.is_empty() {
-            self.opened_at.store(now.0, Ordering::Release);
+            *self.opened_at.lock() = Some(now);
             self.enter(Phase::Open);
         }
         Some(std::mem::take(&mut early))
@@ -181,8 +184,6 @@ impl Life {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use uuid::Uuid;
 
     use super::*;
@@ -209,7 +210,8 @@ mod tests {
         let opening = life.begin_to_open().unwrap();
         assert_eq!(life.begin_to_open(), None);
         assert!(matches!(park(&life, 1, 9), Parked::Kept));
-        let early = life.open_or_early(opening, Timestamp(5)).unwrap();
+        let now = Instant::now();
+        let early = life.open_or_early(opening, now).unwrap();
         assert_eq!(
             (early.len(), life.is_open()),
             (1, false),
@@ -219,9 +221,12 @@ mod tests {
             matches!(park(&life, 2, 9), Parked::Kept),
             "and who comes meanwhile waits behind them"
         );
-        assert_eq!(life.open_or_early(opening, Timestamp(5)).unwrap().len(), 1);
-        assert!(life.open_or_early(opening, Timestamp(6)).unwrap().is_empty());
-        assert_eq!((life.is_open(), life.opened_at()), (true, Timestamp(6)));
+        assert_eq!(life.open_or_early(opening, now).unwrap().len(), 1);
+        assert!(!life.opened_within(Duration::from_secs(60), now));
+        assert!(life.open_or_early(opening, now).unwrap().is_empty());
+        assert!(life.is_open());
+        let after = |seconds| life.opened_within(Duration::from_secs(60), now + Duration::from_secs(seconds));
+        assert!(after(59) && !after(60));
         assert!(matches!(park(&life, 3, 9), Parked::Open(_)));
     }
 
@@ -231,7 +236,7 @@ mod tests {
         let opening = life.begin_to_open().unwrap();
         park(&life, 1, 9);
         assert!(life.step(&[Phase::Opening, Phase::Open], Phase::Closing));
-        assert!(life.open_or_early(opening, Timestamp(5)).is_none());
+        assert!(life.open_or_early(opening, Instant::now()).is_none());
         assert_eq!((life.take_early().len(), life.phase()), (1, Phase::Closing));
     }
 
@@ -242,8 +247,8 @@ mod tests {
         assert!(life.step(&[Phase::Opening, Phase::Open], Phase::Closing));
         assert!(life.step(&[Phase::Closing], Phase::Closed));
         let now = life.begin_to_open().unwrap();
-        assert!(life.open_or_early(before, Timestamp(5)).is_none() && !life.is_opening(before));
-        assert!(life.open_or_early(now, Timestamp(6)).unwrap().is_empty());
+        assert!(life.open_or_early(before, Instant::now()).is_none() && !life.is_opening(before));
+        assert!(life.open_or_early(now, Instant::now()).unwrap().is_empty());
         assert!(life.is_open());
     }
 

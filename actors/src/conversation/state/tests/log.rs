@@ -246,3 +246,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_time_of_a_conversation_does_not_go_back() {
+    let mut state = made(&[1]);
+    let mut at = |time, id| {
+        let record = Record {
+            conversation: state.id,
+            at: Timestamp(time),
+            command: send(1, id),
+        };
+        match state.apply(record).outcome {
+            Ok(Outcome::Sent { at, .. }) => at.0,
+            other => panic!("not sent: {other:?}"),
+        }
+    };
+    assert_eq!(at(7_000, "before the clock stepped back"), 7_000);
+    assert_eq!(at(3_000, "under way at the same time"), 7_000);
+    assert_eq!(at(3_000, "under way at the same time"), 7_000, "a repeat says the same");
+    assert_eq!(at(7_001, "later"), 7_001);
+}
