@@ -18,6 +18,10 @@ use super::{Settings, client};
 const ATTEMPT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// By whose clock records are dated: by the brokers'. They refuse what a node dates more than an hour ahead, and retention would
+/// delete at once what one dates long ago.
+const TIMESTAMPS: &str = "LogAppendTime";
+
 /// What a topic is, as far as it matters here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Shape {
@@ -33,6 +37,14 @@ struct Policy {
     cleanup: String,
     min_insync: u16,
     retention_ms: i64,
+    timestamps: String,
+}
+
+impl Policy {
+    fn dates_by_brokers(&self) -> bool {
+        // A broker that does not tell is one that has no such setting.
+        self.timestamps.is_empty() || self.timestamps == TIMESTAMPS
+    }
 }
 
 /// Makes or checks the topic; returns when all its partitions have leaders. Within `patience`.
@@ -207,6 +219,7 @@ async fn make(admin: &AdminClient<DefaultClientContext>, settings: &Settings, sh
         .set("cleanup.policy", "delete")
         .set("min.insync.replicas", &min_insync)
         .set("retention.ms", &retention)
+        .set("message.timestamp.type", TIMESTAMPS)
         .set("unclean.leader.election.enable", "false");
     let failed = |what: String| {
         format!(
@@ -264,6 +277,7 @@ async fn policy(admin: &AdminClient<DefaultClientContext>, settings: &Settings) 
         cleanup,
         min_insync: value("min.insync.replicas").parse().unwrap_or(0),
         retention_ms: value("retention.ms").parse().unwrap_or(0),
+        timestamps: value("message.timestamp.type"),
     })
 }
 
@@ -288,6 +302,13 @@ fn check_policy(policy: &Policy, settings: &Settings) -> PortResult<()> {
             has,
             wants,
             "the topic's retention.ms is not what kafka.retention_hours says; the topic's counts"
+        );
+    }
+    if !policy.dates_by_brokers() {
+        tracing::warn!(
+            topic = settings.topic,
+            "the topic's records bear the times of the nodes' clocks, and one that is wrong may lose what it writes; set \
+             message.timestamp.type={TIMESTAMPS} for the topic"
         );
     }
     Ok(())
@@ -322,9 +343,14 @@ mod tests {
             cleanup: cleanup.into(),
             min_insync,
             retention_ms: 1,
+            timestamps: "CreateTime".into(),
         };
         assert!(check_policy(&policy("delete", 2), &settings).is_ok());
         refused(check_policy(&policy("compact", 2), &settings), "cleanup.policy=compact");
         refused(check_policy(&policy("delete", 1), &settings), "min.insync.replicas=1");
+        assert!(
+            !policy("delete", 2).dates_by_brokers(),
+            "which is said, and is no reason not to start"
+        );
     }
 }
