@@ -94,7 +94,7 @@ fn caller() -> Caller {
     Caller {
         user: UserId::fresh(),
         login: LoginId::fresh(),
-        expires_at: Timestamp(Timestamp::now().0 + 3_600_000),
+        expires: Instant::now() + Duration::from_secs(3600),
     }
 }
 

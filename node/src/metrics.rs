@@ -221,6 +221,10 @@ pub const METRICS: &[Metric] = &[
         "node_revocations",
         "revoked logins that this node remembers, where Redis keeps them",
     ),
+    gauge(
+        "node_clock_offset_seconds",
+        "by how much this machine's clock is ahead of Redis'; negative where it is behind",
+    ),
     // Accounts.
     counter("node_sign_ups_total", "accounts made"),
     counter(

@@ -15,6 +15,10 @@ use super::PortResult;
 use crate::id::{LoginId, UserId};
 use crate::time::Timestamp;
 
+/// How far the clocks of two that share a directory may be apart: a token may be so much younger than who checks it thinks
+/// possible, and a revocation is remembered for so much longer than tokens live.
+pub const LEEWAY: Duration = Duration::from_secs(120);
+
 /// SHA-256 of a secret.
 pub type Digest = [u8; 32];
 
@@ -100,6 +104,12 @@ pub fn network(address: IpAddr) -> IpAddr {
 /// * Revocations are announced to subscribers after they are in `is_revoked`. A subscriber that lags asks `revoked`.
 #[async_trait]
 pub trait Directory: Send + Sync + 'static {
+    /// What time it is for whatever concerns logins: tokens, revocations, attempts. Where nodes share a directory it is the same
+    /// at all of them, whatever the clocks of their machines show; the directory of one node goes by its machine's.
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
     async fn create(&self, login: NewLogin) -> PortResult<()>;
 
     /// Spends a refresh token for the next one, in one step.

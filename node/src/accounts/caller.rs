@@ -1,9 +1,10 @@
 //! Who calls: the check that every route but the open ones begins with.
 
+use std::time::Instant;
+
 use hyper::header::WWW_AUTHENTICATE;
 use rookery_actors::id::{LoginId, UserId};
 use rookery_actors::protocol::{ErrorCode, Problem};
-use rookery_actors::time::Timestamp;
 
 use crate::app::App;
 use crate::gateway::http::{Call, Failure};
@@ -13,8 +14,8 @@ use crate::gateway::http::{Call, Failure};
 pub struct Caller {
     pub user: UserId,
     pub login: LoginId,
-    /// When the token expires.
-    pub expires_at: Timestamp,
+    /// When the token expires: by the clock that no one sets, so that a socket does not end because the other one jumps.
+    pub expires: Instant,
 }
 
 impl App {

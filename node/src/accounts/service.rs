@@ -1,6 +1,7 @@
 //! The handle on accounts, and the tasks behind it.
 
 mod devices;
+mod doubt;
 mod passwords;
 mod profile;
 mod sign_in;
@@ -11,12 +12,12 @@ mod tests;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rookery_actors::id::UserId;
 use rookery_actors::ports::accounts::{Account, AccountStore};
 use rookery_actors::ports::directory::{Admission, Directory, Throttled};
 use rookery_actors::protocol::{ErrorCode, Limits, Problem};
-use rookery_actors::time::Timestamp;
 use tokio::task::JoinSet;
 
 use super::passwords::Passwords;
@@ -85,14 +86,20 @@ impl Accounts {
     /// Whom an access token stands for. Reads no database: for every request, every upgrade, every `reauth`.
     pub fn authenticate(&self, token: &str) -> Result<Caller, Problem> {
         let life = self.0.settings.access_token_seconds;
-        let claims = tokens::verify(&self.0.keys, token, Timestamp::now(), life).map_err(|bad| match bad {
+        let now = self.0.directory.now();
+        let claims = tokens::verify(&self.0.keys, token, now, life).map_err(|bad| match bad {
             Bad::Invalid => Problem::new(ErrorCode::Unauthorized, "the access token is not valid"),
             Bad::Expired => Problem::new(ErrorCode::TokenExpired, "the access token has expired; refresh it"),
+            Bad::Early => Problem::new(
+                ErrorCode::TokenExpired,
+                "the access token is of a time to come; refresh it",
+            ),
         })?;
+        let left = claims.left(now, life);
         let caller = Caller {
             user: claims.sub,
             login: claims.sid,
-            expires_at: claims.expires_at(life),
+            expires: Instant::now() + left,
         };
         self.still(caller)
     }
@@ -117,7 +124,7 @@ impl Accounts {
             Throttled::PasswordChange => (self.0.limits.logins_per_minute, "password_change"),
         };
         let directory = &self.0.directory;
-        let admission = directory.admit(what, address, per_minute, Timestamp::now()).await;
+        let admission = directory.admit(what, address, per_minute, directory.now()).await;
         match admission.map_err(refused)? {
             Admission::Admitted => Ok(()),
             Admission::Wait(wait) => {

@@ -8,10 +8,13 @@ mod keys;
 mod provider;
 mod refresh;
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use rookery_actors::id::{LoginId, UserId};
+use rookery_actors::ports::directory::LEEWAY;
 use rookery_actors::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +30,8 @@ const LONGEST: usize = 1024;
 pub enum Bad {
     Invalid,
     Expired,
+    /// It was signed by a clock that was ahead. Would it be taken, it would outlive the memory of its being revoked.
+    Early,
 }
 
 /// What an access token says.
@@ -54,6 +59,12 @@ impl Claims {
         let end = self.exp.min(self.iat.saturating_add(life_seconds.into()));
         Timestamp(end.saturating_mul(1000))
     }
+
+    /// How long the token is good for yet; never longer than one that is signed now.
+    pub fn left(&self, now: Timestamp, life_seconds: u32) -> Duration {
+        let left = self.expires_at(life_seconds).0.saturating_sub(now.0);
+        Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(Duration::from_secs(life_seconds.into()))
+    }
 }
 
 /// Signs an access token that is valid for `life_seconds` from now.
@@ -76,11 +87,14 @@ pub fn sign(
     jsonwebtoken::encode(&key.header(), &claims, &key.encoding)
 }
 
-/// Checks an access token's signature and expiry.
+/// Checks an access token's signature and times.
 pub fn verify(ring: &KeyRing, token: &str, now: Timestamp, life_seconds: u32) -> Result<Claims, Bad> {
     let claims = read(ring, token).ok_or(Bad::Invalid)?;
     if claims.expires_at(life_seconds) <= now {
         return Err(Bad::Expired);
+    }
+    if claims.iat.saturating_sub(LEEWAY.as_secs() as i64) > now.0.div_euclid(1000) {
+        return Err(Bad::Early);
     }
     Ok(claims)
 }
@@ -110,7 +124,7 @@ mod tests {
 
     fn ring() -> (tempfile::TempDir, KeyRing) {
         let directory = tempfile::tempdir().unwrap();
-        let ring = KeyRing::open(directory.path(), std::time::Duration::from_secs(900)).unwrap();
+        let ring = KeyRing::open(directory.path(), Duration::from_secs(900)).unwrap();
         (directory, ring)
     }
 
@@ -126,6 +140,8 @@ mod tests {
         let claims = verify(&ring, &token, later(899), LIFE).unwrap();
         assert_eq!((claims.sub, claims.sid), (user, login));
         assert_eq!(claims.expires_at(LIFE), later(900));
+        assert_eq!(claims.left(later(899), LIFE), Duration::from_secs(1));
+        assert_eq!(claims.left(later(-60), LIFE), Duration::from_secs(900));
         assert_eq!(verify(&ring, &token, later(900), LIFE), Err(Bad::Expired));
         assert_eq!(
             verify(&ring, &token, later(60), 60),
@@ -133,6 +149,18 @@ mod tests {
             "a shorter life counts at once"
         );
         assert_ne!(token, sign(&ring, user, login, NOW, LIFE).unwrap());
+    }
+
+    #[test]
+    fn a_token_of_a_time_to_come_is_good_when_that_is_there() {
+        let (_directory, ring) = ring();
+        let token = sign(&ring, UserId::fresh(), LoginId::fresh(), later(3600), LIFE).unwrap();
+        assert_eq!(verify(&ring, &token, NOW, LIFE), Err(Bad::Early));
+        assert_eq!(verify(&ring, &token, later(3600 - 121), LIFE), Err(Bad::Early));
+        assert!(
+            verify(&ring, &token, later(3600 - 120), LIFE).is_ok(),
+            "clocks may differ a little"
+        );
     }
 
     #[test]

@@ -5,16 +5,12 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use rookery_actors::id::{LoginId, UserId};
-use rookery_actors::ports::directory::Revocation;
+use rookery_actors::ports::directory::{LEEWAY, Revocation};
 use rookery_actors::time::Timestamp;
 use tokio::sync::broadcast;
 
 /// Announcements a subscriber may be behind before it must ask for all.
 const ANNOUNCEMENTS: usize = 1024;
-/// A revoked login is remembered for longer than its access tokens live: by a token that was being signed at that moment,
-/// and by a small step of the clock.
-const MARGIN: Duration = Duration::from_secs(120);
-
 /// A login that was revoked, and when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Revoked {
@@ -31,10 +27,11 @@ pub struct Revocations {
 }
 
 impl Revocations {
-    /// None yet. `access_token_life` is the longest that an access token in circulation may live.
+    /// None yet. `access_token_life` is the longest that an access token in circulation may live; a revoked login is remembered
+    /// for longer, by a token that was being signed at that moment and by a small step of the clock.
     pub fn new(access_token_life: Duration) -> Self {
         Self {
-            memory: access_token_life + MARGIN,
+            memory: access_token_life + LEEWAY,
             known: RwLock::default(),
             announcements: broadcast::channel(ANNOUNCEMENTS).0,
         }

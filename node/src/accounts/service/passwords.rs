@@ -50,10 +50,9 @@ impl Accounts {
         {
             return Err(wrong());
         }
-        let revoked = self
-            .0
-            .directory
-            .revoke_all(caller.user, Some(caller.login), Timestamp::now())
+        let directory = &self.0.directory;
+        let revoked = directory
+            .revoke_all(caller.user, Some(caller.login), directory.now())
             .await;
         revoked.map(drop).map_err(refused)
     }
@@ -61,13 +60,11 @@ impl Accounts {
     /// Erases the account. It is gone, and its logins with it, when this returns; should its memberships not have ended by
     /// then, a task sees to it.
     pub async fn delete_account(&self, caller: Caller) -> Result<(), Problem> {
-        let now = Timestamp::now();
-        self.0.store.erase(caller.user, now).await.map_err(refused)?;
-        self.0
-            .directory
-            .revoke_all(caller.user, None, now)
-            .await
-            .map_err(refused)?;
+        let directory = &self.0.directory;
+        let erased = self.0.store.erase(caller.user, Timestamp::now()).await;
+        erased.map_err(refused)?;
+        let revoked = directory.revoke_all(caller.user, None, directory.now()).await;
+        revoked.map_err(refused)?;
         metrics::counter!("node_accounts_deleted_total").increment(1);
         tasks::forget(&*self.0.store, &*self.0.chats, caller.user).await;
         Ok(())

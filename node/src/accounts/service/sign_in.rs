@@ -60,7 +60,7 @@ impl Accounts {
         let unknown = || Problem::new(ErrorCode::Unauthorized, "the refresh token is not valid");
         let presented = RefreshToken::parse(presented).ok_or_else(unknown)?;
         let next = presented.next();
-        let now = Timestamp::now();
+        let now = self.0.directory.now();
         let rotation = Rotation {
             login: presented.login,
             family: presented.family_digest(),
@@ -84,17 +84,15 @@ impl Accounts {
 
     /// Ends the caller's login.
     pub async fn logout(&self, caller: Caller) -> Result<(), Problem> {
-        let revoked = self
-            .0
-            .directory
-            .revoke(caller.user, caller.login, Timestamp::now())
-            .await;
+        let directory = &self.0.directory;
+        let revoked = directory.revoke(caller.user, caller.login, directory.now()).await;
         revoked.map(drop).map_err(refused)
     }
 
     /// Ends all of the caller's logins.
     pub async fn logout_everywhere(&self, caller: Caller) -> Result<(), Problem> {
-        let revoked = self.0.directory.revoke_all(caller.user, None, Timestamp::now()).await;
+        let directory = &self.0.directory;
+        let revoked = directory.revoke_all(caller.user, None, directory.now()).await;
         revoked.map(drop).map_err(refused)
     }
 
@@ -138,7 +136,8 @@ impl Accounts {
         // A change of the password, or the end of the account, revokes the logins it finds. One that was made while it went
         // on, with the old password, is found here.
         if !self.still_right(&known, password).await? {
-            let revoked = self.0.directory.revoke(known.user, first.login, Timestamp::now()).await;
+            let directory = &self.0.directory;
+            let revoked = directory.revoke(known.user, first.login, directory.now()).await;
             revoked.map_err(refused)?;
             return Err(bad_credentials());
         }
@@ -173,7 +172,7 @@ impl Accounts {
     }
 
     async fn begin_with(&self, user: UserId, first: &RefreshToken) -> Result<TokenPair, Problem> {
-        let now = Timestamp::now();
+        let now = self.0.directory.now();
         let login = NewLogin {
             login: first.login,
             user,
@@ -195,7 +194,7 @@ impl Accounts {
 
     fn pair(&self, user: UserId, refresh: &RefreshToken) -> Result<TokenPair, Problem> {
         let life = self.0.settings.access_token_seconds;
-        let signed = tokens::sign(&self.0.keys, user, refresh.login, Timestamp::now(), life);
+        let signed = tokens::sign(&self.0.keys, user, refresh.login, self.0.directory.now(), life);
         Ok(TokenPair {
             access_token: signed.map_err(|error| internal("an access token could not be signed", &error))?,
             refresh_token: refresh.text(),

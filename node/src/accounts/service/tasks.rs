@@ -2,18 +2,18 @@
 //! tidying the directory.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rookery_actors::id::UserId;
 use rookery_actors::ports::accounts::AccountStore;
-use rookery_actors::ports::directory::{Directory, Revocation};
-use rookery_actors::time::Timestamp;
+use rookery_actors::ports::directory::{Directory, LEEWAY, Revocation};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::super::Chats;
 use super::Setup;
+use super::doubt::Doubt;
 
 /// How often erased accounts are looked for whose memberships could not be ended at once.
 const FORGET_EVERY: Duration = Duration::from_secs(10);
@@ -27,7 +27,8 @@ pub fn start(setup: &Setup) -> JoinSet<()> {
     let announced = directory.subscribe();
     tasks.spawn(close_revoked(announced, Arc::clone(directory), Arc::clone(chats)));
     tasks.spawn(forget_leaving(Arc::clone(store), Arc::clone(chats)));
-    tasks.spawn(purge(Arc::clone(directory)));
+    let memory = setup.settings.access_token_life() + LEEWAY;
+    tasks.spawn(purge(Arc::clone(directory), memory));
     tasks
 }
 
@@ -76,12 +77,15 @@ pub async fn forget(store: &dyn AccountStore, chats: &dyn Chats, user: UserId) {
     }
 }
 
-async fn purge(directory: Arc<dyn Directory>) {
+/// Forgets what no longer matters. `memory` is for how long a revoked login does.
+async fn purge(directory: Arc<dyn Directory>, memory: Duration) {
+    let mut doubt = Doubt::new(memory);
     let mut ticks = tokio::time::interval(PURGE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = directory.purge(Timestamp::now()).await {
+        let now = doubt.least(directory.now(), Instant::now());
+        if let Err(error) = directory.purge(now).await {
             tracing::warn!(%error, "the directory could not be purged");
         }
     }

@@ -12,9 +12,13 @@
 //! and Redis tell each other what the other lacks: an empty Redis, or a replica that missed the last writes, must not bring
 //! a revoked login back to life.
 //!
+//! **Time.** Logins go by Redis' clock at every node, so that a node whose own is wrong neither refuses the others' tokens nor
+//! makes some that they refuse, and forgets no revocation that they still need.
+//!
 //! **What is deliberately absent.** A fallback for sign-in: without Redis nobody signs in, refreshes or is admitted, and whoever
 //! has a token goes on with it.
 
+mod clock;
 mod codec;
 mod news;
 mod store;
@@ -35,6 +39,8 @@ use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use self::clock::Clock;
+use self::news::News;
 use self::store::Store;
 use super::Settings;
 use crate::adapters::revocations::{Revocations, Revoked};
@@ -46,6 +52,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(250);
 pub struct RedisDirectory {
     store: Arc<Store>,
     revocations: Arc<Revocations>,
+    clock: Arc<Clock>,
     /// End with the directory.
     _tasks: JoinSet<()>,
 }
@@ -58,14 +65,21 @@ impl RedisDirectory {
         let primary = Primary::new(target, settings.timeouts());
         let revocations = Arc::new(Revocations::new(access_token_life));
         let store = Arc::new(Store::new(primary, &settings.prefix, revocations.memory()));
-        let last = begin(&store, &revocations, wait).await?;
+        let clock = Arc::new(Clock::default());
+        let last = begin(&store, &revocations, &clock, wait).await?;
         store.warn_of_settings().await;
         let mut tasks = JoinSet::new();
-        tasks.spawn(news::listen(Arc::clone(&store), Arc::clone(&revocations)));
-        tasks.spawn(news::poll(Arc::clone(&store), Arc::clone(&revocations), last));
+        let news = News {
+            store: Arc::clone(&store),
+            revocations: Arc::clone(&revocations),
+            clock: Arc::clone(&clock),
+        };
+        tasks.spawn(news::listen(news.clone()));
+        tasks.spawn(news::poll(news, last));
         Ok(Arc::new(Self {
             store,
             revocations,
+            clock,
             _tasks: tasks,
         }))
     }
@@ -80,11 +94,15 @@ impl RedisDirectory {
     }
 }
 
-/// Reads the revocations; answers the number of the last.
-async fn begin(store: &Store, revocations: &Revocations, wait: Duration) -> PortResult<u64> {
+/// Sets the clock and reads the revocations; answers the number of the last.
+async fn begin(store: &Store, revocations: &Revocations, clock: &Clock, wait: Duration) -> PortResult<u64> {
     let deadline = Instant::now() + wait;
     loop {
-        match news::read(store, revocations, 0).await {
+        let begun = async {
+            clock.set_by(store).await?;
+            news::read(store, revocations, 0).await
+        };
+        match begun.await {
             Ok(last) => return Ok(last),
             Err(fault) => match store.cannot_open(&fault) {
                 PortError::Unavailable(_) if Instant::now() < deadline => sleep(TRY_AGAIN).await,
@@ -96,6 +114,10 @@ async fn begin(store: &Store, revocations: &Revocations, wait: Duration) -> Port
 
 #[async_trait]
 impl Directory for RedisDirectory {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     async fn create(&self, login: NewLogin) -> PortResult<()> {
         self.store.create(&login).await.map_err(failed)
     }

@@ -34,7 +34,7 @@ pub struct Connection {
     pub(super) login: LoginId,
     /// Where it stands in its lane's table.
     pub(super) slot: u32,
-    /// When the access token expires, in seconds of Unix time.
+    /// When the access token expires, in seconds of the hub's clock.
     pub(super) expires: AtomicU32,
     /// When something came last, by the hub's clock.
     pub(super) heard: AtomicU32,

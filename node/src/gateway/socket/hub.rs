@@ -10,7 +10,6 @@ use rookery_actors::id::{ConnectionId, Numbers};
 use rookery_actors::outlet::Outlet;
 use rookery_actors::protocol::{CloseCode, Codec, ErrorCode, Limits, Problem};
 use rookery_actors::system::Arrival;
-use rookery_actors::time::Timestamp;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -126,7 +125,7 @@ impl Hub {
                 user: caller.user,
                 login: caller.login,
                 slot,
-                expires: unix_seconds(caller.expires_at),
+                expires: self.clock.second_after(caller.expires),
                 address,
                 codec,
             })
@@ -225,11 +224,6 @@ fn label(code: u16) -> &'static str {
     }
 }
 
-/// A time as whole seconds of Unix time, within what 32 bits tell.
-pub fn unix_seconds(time: Timestamp) -> u32 {
-    u32::try_from(time.0 / 1000).unwrap_or(if time.0 < 0 { 0 } else { u32::MAX })
-}
-
 /// Monotonic time since the gateway's start. Seconds are coarse and cost one load; the wheel advances them.
 pub struct Clock {
     started: Instant,
@@ -254,6 +248,12 @@ impl Clock {
     /// Milliseconds, exactly; they wrap after seven weeks.
     pub fn milliseconds(&self) -> u32 {
         self.started.elapsed().as_millis() as u32
+    }
+
+    /// The first second by which an instant is over.
+    pub fn second_after(&self, instant: Instant) -> u32 {
+        let milliseconds = instant.saturating_duration_since(self.started).as_millis();
+        u32::try_from(milliseconds.div_ceil(1000)).unwrap_or(u32::MAX)
     }
 
     pub fn advance(&self) -> u32 {

@@ -11,7 +11,6 @@ use rookery_actors::protocol::{ClientFrame, CloseCode, Codec, ErrorCode, Problem
 
 use super::budget::Verdict;
 use super::connection::Connection;
-use super::hub::unix_seconds;
 
 /// Handles one frame; breaks when nothing further of this client is to be looked at.
 pub fn handle(connection: &Connection, frame: Frame<'_>) -> ControlFlow<()> {
@@ -105,7 +104,8 @@ fn reauthenticate(connection: &Connection, token: &str) -> Result<(), Problem> {
     if (caller.user, caller.login) != (connection.user, connection.login) {
         return Err(Problem::new(ErrorCode::Unauthorized, "the token is of another login"));
     }
-    connection.expires.fetch_max(unix_seconds(caller.expires_at), Relaxed);
+    let expires = connection.hub().clock.second_after(caller.expires);
+    connection.expires.fetch_max(expires, Relaxed);
     Ok(())
 }
 

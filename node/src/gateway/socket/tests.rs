@@ -15,7 +15,6 @@ use rookery_actors::protocol::client::Request;
 use rookery_actors::protocol::websocket::{Decoder, Opcode, Role, client_frame, close_code, close_payload};
 use rookery_actors::protocol::{CloseCode, Codec, ErrorCode, Limits, Problem, ServerFrame};
 use rookery_actors::system::Arrival;
-use rookery_actors::time::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -59,7 +58,7 @@ fn caller() -> Caller {
     Caller {
         user: UserId::from_slice(&[1; 16]).unwrap(),
         login: LoginId::from_slice(&[2; 16]).unwrap(),
-        expires_at: Timestamp(Timestamp::now().0 + 3_600_000),
+        expires: Instant::now() + Duration::from_secs(3600),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Profiles, devices, and the end of accounts.
 
+use rookery_actors::time::Timestamp;
+
 use super::*;
 
 #[tokio::test]

@@ -1,13 +1,13 @@
-//! Revocations on their way between the nodes.
+//! What the nodes tell each other through Redis: revocations, and what time it is.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rookery_actors::time::Timestamp;
 use rookery_cluster::primary::Fault;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::clock::Clock;
 use super::codec;
 use super::store::{Entries, Store};
 use crate::adapters::revocations::{Revocations, Revoked};
@@ -20,12 +20,21 @@ const LISTEN_AGAIN: Duration = Duration::from_millis(250);
 /// Entries told to Redis at once.
 const AT_ONCE: usize = 500;
 
+/// Where news come from and where they go.
+#[derive(Clone)]
+pub struct News {
+    pub store: Arc<Store>,
+    pub revocations: Arc<Revocations>,
+    pub clock: Arc<Clock>,
+}
+
 /// Remembers what is published, for as long as the node lives.
-pub async fn listen(store: Arc<Store>, revocations: Arc<Revocations>) {
+pub async fn listen(news: News) {
+    let News { store, revocations, .. } = &news;
     loop {
         if let Ok(mut messages) = store.subscribe().await {
             // A new connection may lead to a Redis that lost its data, or to one that was a replica.
-            match exchange(&store, &revocations).await {
+            match exchange(&news).await {
                 Ok(()) => {
                     while let Some(message) = messages.next().await {
                         revocations.remember(std::str::from_utf8(&message).ok().and_then(codec::read));
@@ -38,18 +47,26 @@ pub async fn listen(store: Arc<Store>, revocations: Arc<Revocations>) {
     }
 }
 
-/// Asks again and again for the entries after the last one known.
-pub async fn poll(store: Arc<Store>, revocations: Arc<Revocations>, mut last: u64) {
+/// Asks again and again for the entries after the last one known, and for the time.
+pub async fn poll(news: News, mut last: u64) {
+    let News {
+        store,
+        revocations,
+        clock,
+    } = &news;
     let mut ticks = interval(POLL_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut there = true;
     loop {
         ticks.tick().await;
-        let answered = read(&store, &revocations, last).await;
+        let answered = read(store, revocations, last).await;
         let is_there = answered.is_ok();
         match answered {
             Ok(latest) => {
                 last = latest;
+                if let Err(fault) = clock.set_by(store).await {
+                    tracing::debug!(%fault, "Redis was not asked what time it is");
+                }
                 if !there {
                     tracing::info!("the directory is back");
                 }
@@ -77,7 +94,12 @@ pub async fn read(store: &Store, revocations: &Revocations, mut last: u64) -> Re
 }
 
 /// Reads all entries there are, and tells Redis of those that it lacks.
-async fn exchange(store: &Store, revocations: &Revocations) -> Result<(), Fault> {
+async fn exchange(news: &News) -> Result<(), Fault> {
+    let News {
+        store,
+        revocations,
+        clock,
+    } = news;
     let mut stored = HashSet::new();
     let mut last = 0;
     loop {
@@ -91,7 +113,7 @@ async fn exchange(store: &Store, revocations: &Revocations) -> Result<(), Fault>
         }
     }
     // What is about to be forgotten is not brought back.
-    let horizon = revocations.horizon(Timestamp::now());
+    let horizon = revocations.horizon(clock.now());
     let lacking = |one: &Revoked| one.at >= horizon && !stored.contains(&one.login);
     let lacking: Vec<Revoked> = revocations.all().into_iter().filter(lacking).collect();
     for some in lacking.chunks(AT_ONCE) {

@@ -226,6 +226,14 @@ impl Store {
         })
     }
 
+    /// What Redis' clock shows.
+    pub async fn time(&self) -> Result<Timestamp, Fault> {
+        let (seconds, microseconds): (i64, i64) = self.query(&cmd("TIME")).await?;
+        Ok(Timestamp(
+            seconds.saturating_mul(1_000).saturating_add(microseconds / 1_000),
+        ))
+    }
+
     /// Tells Redis of revocations that it may have lost.
     pub async fn restore(&self, revoked: &[Revoked]) -> Result<(), Fault> {
         let mut call = self.restore.prepare_invoke();

@@ -1,5 +1,7 @@
 //! How sockets end, and with which code.
 
+use rookery_actors::testkit::clock;
+
 use super::*;
 
 #[tokio::test]
@@ -97,11 +99,29 @@ async fn broken_frames_end_with_their_code() {
 async fn an_expired_token_ends_its_socket() {
     let rig = Rig::new(Limits::default()).await;
     let expired = Caller {
-        expires_at: Timestamp::now(),
+        expires: Instant::now(),
         ..caller()
     };
     let mut client = rig.connect_with(expired, Codec::Json, b"").await;
     assert_eq!(client.closed().await, Some(4002));
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_jumps_ends_no_socket() {
+    let limits = Limits {
+        heartbeat_seconds: 1,
+        ..Limits::default()
+    };
+    let rig = Rig::new(limits).await;
+    let mut client = rig.connect().await;
+    for hours in [24, -48] {
+        clock::jump(hours * 3_600_000);
+        // The wheel has come by since.
+        assert_eq!(client.next().await, Some((Opcode::Ping, Vec::new())));
+        client.send(Opcode::Pong, b"").await;
+        assert_eq!(client.next().await, Some((Opcode::Ping, Vec::new())));
+        client.send(Opcode::Pong, b"").await;
+    }
 }
 
 #[tokio::test]
