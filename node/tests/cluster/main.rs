@@ -15,6 +15,7 @@ mod moves_are_quiet;
 mod nodes_come_and_go;
 mod zombies_harm_nobody;
 
+mod clocks_jump;
 mod kafka_away;
 mod links_cut;
 mod mongodb_away;

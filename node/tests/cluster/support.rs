@@ -3,6 +3,7 @@
 pub mod caller;
 #[path = "../promises/support/client.rs"]
 pub mod client;
+pub mod clock;
 pub mod cluster;
 #[path = "../promises/support/http.rs"]
 pub mod http;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::clock::Clock;
 use super::http::Http;
 use super::link::Link;
 use super::server::{Endpoint, Server};
@@ -76,7 +77,24 @@ impl Cluster {
         (Self::made_of(own, &[]).await, link)
     }
 
+    /// Three nodes, with a wall clock for the first one that can be made to jump.
+    pub async fn clocked() -> (Self, Clock) {
+        let clock = Clock::new();
+        let surroundings = [clock.surroundings(), Vec::new(), Vec::new()];
+        let own = vec![Vec::new(); NODES];
+        (Self::among(&surroundings, own, &[]).await, clock)
+    }
+
     async fn made_of(own: Vec<Vec<(String, String)>>, settings: &[(&str, &str)]) -> Self {
+        Self::among(&vec![Vec::new(); own.len()], own, settings).await
+    }
+
+    /// Nodes with settings and surroundings of their own, and settings that all of them have.
+    async fn among(
+        surroundings: &[Vec<(String, String)>],
+        own: Vec<Vec<(String, String)>>,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let room = ROOM.acquire().await.unwrap();
         let keys = tempfile::tempdir().unwrap();
         let mut shared = shared_settings(keys.path()).await;
@@ -84,7 +102,7 @@ impl Cluster {
         let of_all = &shared;
         let nodes = own.into_iter().enumerate().map(async |(n, mut own)| {
             own.extend_from_slice(of_all);
-            node(n, &own).await
+            node(n, &surroundings[n], &own).await
         });
         let cluster = Self {
             nodes: join_all(nodes).await,
@@ -99,7 +117,7 @@ impl Cluster {
 
     /// Starts one more node.
     pub async fn grow(&mut self) {
-        let joined = node(self.nodes.len(), &self.settings).await;
+        let joined = node(self.nodes.len(), &[], &self.settings).await;
         self.nodes.push(joined);
         self.agree().await;
     }
@@ -222,12 +240,12 @@ pub fn admin_of(node: &Server) -> Http {
     node.admin().with_token(token.trim())
 }
 
-async fn node(number: usize, shared: &[(String, String)]) -> Server {
+async fn node(number: usize, surroundings: &[(String, String)], shared: &[(String, String)]) -> Server {
     let name = format!("node{number}");
     let own = [("NODE", name.as_str()), ("CLUSTER__LISTEN", "127.0.0.1:0")];
     let shared = shared.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let settings: Vec<_> = own.into_iter().chain(shared).collect();
-    Server::with(&settings).await
+    Server::within(surroundings, &settings).await
 }
 
 async fn shared_settings(keys: &Path) -> Vec<(String, String)> {

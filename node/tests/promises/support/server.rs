@@ -61,6 +61,11 @@ impl Server {
 
     /// Starts with settings of the test's own, as environment variables without their `ROOKERY_`.
     pub async fn with(settings: &[(&str, &str)]) -> Self {
+        Self::within(&[], settings).await
+    }
+
+    /// The same, with environment variables that are no settings of the server's.
+    pub async fn within(surroundings: &[(String, String)], settings: &[(&str, &str)]) -> Self {
         deadline::of_this_test();
         let dir = tempfile::tempdir().unwrap();
         let mut env: Vec<(String, String)> = CHEAP
@@ -71,6 +76,7 @@ impl Server {
             env.retain(|(known, _)| *known != format!("ROOKERY_{key}"));
             env.push((format!("ROOKERY_{key}"), value.to_string()));
         }
+        env.extend_from_slice(surroundings);
         let log = Arc::default();
         let (child, addresses) = launch(&dir, &env, &log).await;
         Self {
