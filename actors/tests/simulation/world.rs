@@ -32,6 +32,8 @@ pub struct World {
     pub services: Services,
     pub network: Network,
     nodes: Mutex<BTreeMap<&'static str, Node>>,
+    /// Every process that ever was.
+    started: Mutex<Vec<Node>>,
     registry: Mutex<Registry>,
     tables: watch::Sender<Option<Table>>,
     lot: Mutex<Lot>,
@@ -72,6 +74,7 @@ impl World {
             services: Services::new(SHARDS),
             network: Network::new(lot.draw(), 100_000, slowest),
             nodes: Mutex::default(),
+            started: Mutex::default(),
             registry: Mutex::default(),
             tables: watch::Sender::new(None),
             lot: Mutex::new(lot),
@@ -133,6 +136,7 @@ impl World {
         transport.observe(Arc::new(Links(system.clone())));
         let node = Node { name, system, mood };
         self.nodes.lock().insert(name, node.clone());
+        self.started.lock().push(node.clone());
         tokio::spawn(Arc::clone(self).keep_placed(node));
         self.enter(name, NodeState::Up);
     }
@@ -217,11 +221,15 @@ impl World {
         self.network.leave(&NodeId::from(name));
     }
 
-    /// Lets go of the nodes, which their network keeps, as they keep it.
+    /// Lets go of the nodes: their network keeps them, as they keep it; and each is kept by the sockets of its own whose sessions
+    /// came back to it, until it does not hear even itself.
     pub fn end(&self) {
         plan::ALL
             .iter()
             .for_each(|name| self.network.leave(&NodeId::from(*name)));
+        for node in self.started.lock().drain(..) {
+            node.system.peer_lost(&NodeId::from(node.name));
+        }
     }
 
     /// Has a node hand over, store everything and end.
