@@ -28,7 +28,7 @@ use rookery_actors::time::Timestamp;
 use rookery_node::accounts::Caller;
 use rookery_node::gateway::admission::{Admission, Place};
 use rookery_node::gateway::door::{Door, Session};
-use rookery_node::gateway::socket::{Hub, Newcomer};
+use rookery_node::gateway::socket::{Hub, Newcomer, Wire};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -263,7 +263,7 @@ impl Bench {
 fn newcomer(stream: TcpStream, place: Place) -> Newcomer {
     let caller = caller();
     Newcomer {
-        stream,
+        wire: Wire::Tcp(stream),
         answer: Bytes::new(),
         early: Bytes::new(),
         arrival: Arrival {

@@ -21,6 +21,8 @@ pub struct App {
     pub limits: Arc<Limits>,
     /// Where clients reach this server from outside; without it links begin with the host a request names.
     pub public_url: Option<Arc<str>>,
+    /// How those begin: `http`, or with TLS `https`.
+    pub scheme: &'static str,
     /// Where clients reach each node by itself.
     pub addresses: Addresses,
     /// This node's name, as `hello.node` carries it.

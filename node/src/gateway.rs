@@ -18,6 +18,7 @@ pub mod service;
 mod settings;
 pub mod socket;
 mod stream;
+pub mod tls;
 mod upgrade;
 
 pub use settings::Settings;
@@ -33,11 +34,11 @@ use tokio::task::JoinHandle;
 use crate::app::App;
 use admission::Admission;
 use capacity::Capacity;
-use door::Door;
 use listener::Listener;
 use service::Service;
 use socket::Hub;
 use socket::hub::CLOSE_GRACE;
+use tls::Tls;
 
 /// The running gateway. Dropping it closes the listener and ends its tasks.
 pub struct Gateway {
@@ -52,26 +53,25 @@ pub struct Gateway {
 
 impl Gateway {
     /// Binds the public address and serves the app's routes and sockets on it.
-    pub fn start(app: Arc<App>, settings: Settings) -> io::Result<Self> {
-        Self::with_door(app.clone(), app, settings)
-    }
-
-    /// As [`Gateway::start`], with sockets that go through another door than the app's.
-    pub fn with_door(app: Arc<App>, door: Arc<dyn Door>, settings: Settings) -> io::Result<Self> {
+    pub fn start(app: Arc<App>, settings: Settings, tls: Option<Tls>) -> io::Result<Self> {
         let accepting = listener::bind(&settings)?;
         let address = accepting.local_addr()?;
         let capacity = Capacity::raise();
         tracing::info!(%address, connections = capacity.connections, bound = %capacity.bound, "accepting clients");
         let admission = Arc::new(Admission::new(app.limits.clone()));
         let lanes = std::thread::available_parallelism().map_or(1, usize::from);
-        let hub = Hub::new(lanes, app.limits.clone(), door, admission);
+        let hub = Hub::new(lanes, app.limits.clone(), app.clone(), admission);
         let drain_window = Duration::from_secs(settings.drain_seconds.into());
         let service = Arc::new(Service::new(app, settings, routes::router()));
         let (stopping, stopped) = watch::channel(false);
-        let listener = Arc::new(Listener::new(service, hub.clone(), stopped, capacity.connections));
+        let tls = tls.map(Arc::new);
+        let mut tasks = hub.start();
+        tasks.extend(tls.clone().map(|tls| tokio::spawn(tls.follow())));
+        let listener = Listener::new(service, hub.clone(), tls, stopped, capacity.connections);
+        let listener = Arc::new(listener);
         Ok(Self {
             address,
-            tasks: hub.start(),
+            tasks,
             hub,
             stopping,
             drain_window,

@@ -71,7 +71,7 @@ async fn live(config: &Config) -> Result<ExitCode, Failure> {
         }
     };
     lifecycle.ready();
-    process::announce(node.address(), admin.address());
+    process::announce(config.gateway.scheme(), node.address(), admin.address());
 
     wait(&mut signals, &lifecycle, &node).await;
     let within = Duration::from_secs(config.process.drain_seconds.into());

@@ -64,6 +64,10 @@ pub const METRICS: &[Metric] = &[
         "node_accept_errors_total",
         "accept calls that failed, out of file descriptors among them",
     ),
+    counter(
+        "node_tls_failures_total",
+        "TLS handshakes on the public listener that failed or took too long",
+    ),
     counter("node_upgrades_total", "WebSockets that were attached to a session"),
     counter(
         "node_refused_total",

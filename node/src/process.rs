@@ -53,9 +53,9 @@ fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
 }
 
 /// Says where the node listens, one stable line a listener: scripts and tests read them.
-pub fn announce(public: SocketAddr, admin: SocketAddr) {
+pub fn announce(scheme: &str, public: SocketAddr, admin: SocketAddr) {
     let mut out = io::stdout().lock();
-    writeln!(out, "admin on http://{admin}\nlistening on http://{public}").ok();
+    writeln!(out, "admin on http://{admin}\nlistening on {scheme}://{public}").ok();
     out.flush().ok();
     tracing::info!(%public, %admin, "serving");
 }

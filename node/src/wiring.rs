@@ -36,6 +36,7 @@ use crate::cli::{Failure, Status};
 use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::files::Files;
+use crate::gateway::tls::Tls;
 use crate::gateway::{self, Gateway};
 use crate::process::cannot_listen;
 use crate::shutdown::Lifecycle;
@@ -97,10 +98,12 @@ pub async fn open(config: &Config, lifecycle: &Lifecycle) -> Result<Node, Failur
         blobs: stores.served.clone(),
         limits,
         public_url: config.gateway.public_url.as_deref().map(Arc::from),
+        scheme: config.gateway.scheme(),
         addresses: addresses.unwrap_or_default(),
         node: Arc::clone(&name.0),
     };
-    let gateway = Gateway::start(Arc::new(app), gateway_settings(config))
+    let tls = Tls::of(&config.gateway).map_err(|error| Failure::new(Status::Configuration, error))?;
+    let gateway = Gateway::start(Arc::new(app), gateway_settings(config), tls)
         .map_err(|error| cannot_listen(config.process.listen, "listen", &error))?;
     let gateway = Arc::new(gateway);
     let place = match joined {

@@ -4,9 +4,10 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{Failure, Page, reference};
+use super::{Failure, Page, Status, reference};
 use crate::config::{Config, Loaded};
 use crate::data_dir::{DataDir, DataDirError};
+use crate::gateway::tls::Tls;
 use crate::{telemetry, wiring};
 
 /// Writes to standard output; a reader that went away is not a failure.
@@ -16,11 +17,13 @@ pub fn print(text: &str) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration was loaded; what is left is the data directory, which is looked at and not made.
+/// The configuration was loaded; what is left are the files it names: the certificate, and the data directory, which is looked
+/// at and not made.
 pub fn check(loaded: &Loaded) -> Result<ExitCode, Failure> {
     for warning in &loaded.warnings {
         eprintln!("rookery: warning: {warning}");
     }
+    Tls::of(&loaded.config.gateway).map_err(|error| Failure::new(Status::Configuration, error))?;
     let from = loaded
         .file
         .as_ref()

@@ -28,6 +28,7 @@ const ZERO_ALLOWED: [&str; 5] = [
 pub fn problems(loaded: &Loaded) -> Vec<String> {
     let rules = musts(&loaded.config.process, &loaded.config.limits);
     let auth = loaded.config.auth.check().err();
+    let gateway = loaded.config.gateway.check().err();
     let kafka = loaded.config.kafka.check().err();
     let mongodb = loaded.config.mongodb.check().err();
     let redis = loaded.config.redis.check().err();
@@ -35,6 +36,7 @@ pub fn problems(loaded: &Loaded) -> Vec<String> {
         .chain(zeros(loaded))
         .chain(filter(loaded))
         .chain(auth)
+        .chain(gateway)
         .chain(kafka)
         .chain(loaded.config.s3.check().err())
         .chain(mongodb)

@@ -24,7 +24,8 @@ use super::Settings;
 use super::admission::{Addresses, Refusal};
 use super::service::{Service, request_id};
 use super::socket::Hub;
-use super::stream::Stream;
+use super::stream::{Stream, Under};
+use super::tls::Tls;
 use super::upgrade;
 
 /// How long the head of a request may take, an idle keep-alive connection's next one included.
@@ -66,6 +67,7 @@ pub fn bind(settings: &Settings) -> io::Result<TcpListener> {
 pub struct Listener {
     service: Arc<Service>,
     hub: Arc<Hub>,
+    tls: Option<Arc<Tls>>,
     /// True once the node stops: idle HTTP connections are closed.
     stopping: watch::Receiver<bool>,
     /// TCP connections open now; beyond `most` new ones are dropped at once.
@@ -73,6 +75,7 @@ pub struct Listener {
     most: u64,
     accepts: Counter,
     errors: Counter,
+    tls_failures: Counter,
 }
 
 /// The TCP connections that hyper holds.
@@ -108,10 +111,17 @@ impl Drop for OpenOne {
 }
 
 impl Listener {
-    pub fn new(service: Arc<Service>, hub: Arc<Hub>, stopping: watch::Receiver<bool>, most: u64) -> Self {
+    pub fn new(
+        service: Arc<Service>,
+        hub: Arc<Hub>,
+        tls: Option<Arc<Tls>>,
+        stopping: watch::Receiver<bool>,
+        most: u64,
+    ) -> Self {
         Self {
             service,
             hub,
+            tls,
             stopping,
             open: Arc::new(Open {
                 count: AtomicU64::new(0),
@@ -121,6 +131,7 @@ impl Listener {
             most,
             accepts: counter!("node_accepts_total"),
             errors: counter!("node_accept_errors_total"),
+            tls_failures: counter!("node_tls_failures_total"),
         }
     }
 
@@ -185,7 +196,25 @@ impl Listener {
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, peer: IpAddr) {
+    /// The stream with TLS on it where the listener speaks it; none when the handshake failed.
+    async fn under(&self, tcp: TcpStream, peer: IpAddr) -> Option<Under> {
+        let Some(tls) = &self.tls else {
+            return Some(Under::Tcp(tcp));
+        };
+        match tls.accept(tcp).await {
+            Ok(stream) => Some(Under::Tls(Box::new(stream))),
+            Err(error) => {
+                self.tls_failures.increment(1);
+                tracing::debug!(%peer, %error, "a TLS handshake failed");
+                None
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, tcp: TcpStream, peer: IpAddr) {
+        let Some(under) = self.under(tcp, peer).await else {
+            return;
+        };
         let this = self.clone();
         let answering = service_fn(move |request| {
             let this = this.clone();
@@ -195,7 +224,7 @@ impl Listener {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(Stream::new(stream)), answering)
+            .serve_connection(TokioIo::new(Stream::new(under)), answering)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let mut stopping = self.stopping.clone();

@@ -31,7 +31,7 @@ pub fn router() -> Router {
 fn base(app: &App, call: &Call) -> String {
     match (&app.public_url, call.host()) {
         (Some(url), _) => url.trim_end_matches('/').to_owned(),
-        (None, Some(host)) => format!("http://{host}"),
+        (None, Some(host)) => format!("{}://{host}", app.scheme),
         (None, None) => String::new(),
     }
 }

@@ -25,10 +25,13 @@ mod meters;
 mod outbox;
 mod pump;
 mod requests;
+mod secure;
 mod wheel;
+pub mod wire;
 
 pub use connection::Connection;
 pub use hub::{Hub, Newcomer};
+pub use wire::Wire;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! The stream under an HTTP connection.
 //!
-//! It passes everything on but one thing: the head of a `101 Switching Protocols` stays here, for whoever takes the stream
+//! TCP, with or without TLS. It passes everything on but one thing: the head of a `101 Switching Protocols` stays here, for whoever takes the stream
 //! over. So the answer to the upgrade and the first frames leave in one write, and a client is woken once for both.
 
 use std::io::{self, IoSlice};
@@ -10,26 +10,42 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::socket::Wire;
 
 /// How the head that stays here begins.
 const SWITCHING: &[u8] = b"HTTP/1.1 101 ";
 
 pub struct Stream {
-    tcp: TcpStream,
+    under: Under,
     held: Bytes,
 }
 
+/// What is under it.
+pub enum Under {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
 impl Stream {
-    pub fn new(tcp: TcpStream) -> Self {
+    pub fn new(under: Under) -> Self {
         Self {
-            tcp,
+            under,
             held: Bytes::new(),
         }
     }
 
-    /// The TCP stream, and what has to be written to it before anything else.
-    pub fn into_parts(self) -> (TcpStream, Bytes) {
-        (self.tcp, self.held)
+    /// The stream by itself, what has to be written to it before anything else, and what was decrypted of it and not read.
+    pub fn into_parts(self) -> io::Result<(Wire, Bytes, Vec<u8>)> {
+        let (wire, rest) = match self.under {
+            Under::Tcp(tcp) => (Wire::Tcp(tcp), Vec::new()),
+            Under::Tls(tls) => {
+                let (tcp, session) = tls.into_inner();
+                Wire::secure(tcp, session)?
+            }
+        };
+        Ok((wire, self.held, rest))
     }
 
     /// Keeps the head of a 101; hyper writes it with one call, as the first bytes of a buffer.
@@ -42,9 +58,22 @@ impl Stream {
     }
 }
 
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+impl Under {
+    fn pinned(&mut self) -> Pin<&mut dyn Io> {
+        match self {
+            Self::Tcp(tcp) => Pin::new(tcp),
+            Self::Tls(tls) => Pin::new(&mut **tls),
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(cx, buffer)
+        self.under.pinned().poll_read(cx, buffer)
     }
 }
 
@@ -53,7 +82,7 @@ impl AsyncWrite for Stream {
         if self.hold(bytes) {
             return Poll::Ready(Ok(bytes.len()));
         }
-        Pin::new(&mut self.tcp).poll_write(cx, bytes)
+        self.under.pinned().poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -63,19 +92,22 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match slices {
             [one] => self.poll_write(cx, one),
-            many => Pin::new(&mut self.tcp).poll_write_vectored(cx, many),
+            many => self.under.pinned().poll_write_vectored(cx, many),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        match &self.under {
+            Under::Tcp(tcp) => tcp.is_write_vectored(),
+            Under::Tls(tls) => tls.is_write_vectored(),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        self.under.pinned().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        self.under.pinned().poll_shutdown(cx)
     }
 }

@@ -87,19 +87,22 @@ async fn see_through(hub: Arc<Hub>, upgraded: OnUpgrade, guest: Guest, place: Pl
         tracing::debug!("a client left before its upgrade was done");
         return;
     };
-    let (stream, early) = match upgraded.downcast::<TokioIo<Stream>>() {
-        Ok(parts) => (parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf)),
+    let (stream, read) = match upgraded.downcast::<TokioIo<Stream>>() {
+        Ok(parts) => (parts.io.into_inner(), parts.read_buf),
         Err(_) => {
             tracing::error!("an upgraded connection is none of the listener's");
             return;
         }
     };
     let Guest { arrival, caller, codec } = guest;
-    let (stream, answer) = stream.into_parts();
+    let Ok((wire, answer, rest)) = stream.into_parts() else {
+        tracing::debug!("a client left with its upgrade");
+        return;
+    };
     let newcomer = Newcomer {
-        stream,
+        wire,
         answer,
-        early,
+        early: Bytes::from([&read[..], &rest].concat()),
         arrival,
         caller,
         codec,

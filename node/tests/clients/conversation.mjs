@@ -40,7 +40,7 @@ class Socket {
 
   /** A browser cannot set headers, so the token goes as a second subprotocol here. */
   static open(token, device) {
-    const url = base.replace('http://', 'ws://') + '/ws' + (device ? `?device=${device}` : '');
+    const url = base.replace('http', 'ws') + '/ws' + (device ? `?device=${device}` : '');
     const socket = new WebSocket(url, ['rookery.v1.json', `bearer.${token}`]);
     const opened = new Promise((resolve, reject) => {
       const wrapped = new Socket(socket);

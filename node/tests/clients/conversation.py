@@ -8,6 +8,7 @@ Any surprise is an exception, and so a failed exit.
 
 import asyncio
 import json
+import ssl
 import sys
 
 import httpx
@@ -54,7 +55,7 @@ class Socket:
 
 
 async def connect(base, token, subprotocol, device=None):
-    url = base.replace("http://", "ws://") + "/ws" + (f"?device={device}" if device else "")
+    url = base.replace("http", "ws", 1) + "/ws" + (f"?device={device}" if device else "")
     connection = await websockets.connect(
         url,
         subprotocols=[subprotocol],
@@ -117,7 +118,9 @@ async def misbehave(socket, conversation):
 async def main():
     base, name, subprotocol = sys.argv[1:]
     # Straight to the server, whatever proxy the environment names.
-    http = httpx.AsyncClient(base_url=base, timeout=PATIENCE, trust_env=False)
+    # With the authorities of SSL_CERT_FILE, where there are any.
+    trusted = ssl.create_default_context()
+    http = httpx.AsyncClient(base_url=base, timeout=PATIENCE, trust_env=False, verify=trusted)
     signup = {"email": f"{name}@example.org", "name": name, "username": name, "password": "correct horse battery"}
     answer = await http.post("/api/auth/signup", json=signup)
     assert answer.status_code == 201, answer.text

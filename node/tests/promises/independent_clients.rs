@@ -64,13 +64,13 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
 
-fn python(base: &str, name: &str, subprotocol: &str) -> Command {
+pub fn python(base: &str, name: &str, subprotocol: &str) -> Command {
     let mut command = Command::new(installed("python/bin/python"));
     command.arg(script("conversation.py")).args([base, name, subprotocol]);
     command
 }
 
-fn node(base: &str, name: &str) -> Command {
+pub fn node(base: &str, name: &str) -> Command {
     let mut command = Command::new("node");
     command.arg(script("conversation.mjs")).args([base, name]);
     command.arg(installed("node/node_modules").join("ws/package.json"));
@@ -78,7 +78,7 @@ fn node(base: &str, name: &str) -> Command {
 }
 
 /// Lets two clients talk to each other and compares what they saw.
-async fn converse(server: Server, one: Command, other: Command) {
+pub async fn converse(server: Server, one: Command, other: Command) {
     let talk = tokio::task::spawn_blocking(move || {
         let (mut one, mut other) = (Side::start(one), Side::start(other));
         let (first, second) = (one.line(), other.line());

@@ -29,5 +29,6 @@ mod receipts_tell_how_far;
 mod signs_of_life_stay_small;
 mod slow_reader_is_bounded;
 mod sockets_speak_both_subprotocols;
+mod tls_is_optional;
 mod unread_is_exact;
 mod updates_fold_in;

@@ -1,6 +1,6 @@
 //! One live WebSocket: the stream, what waits to be written to it, and what the wheel needs to know. One allocation.
 
-use std::io::{self, ErrorKind, Read};
+use std::io;
 use std::net::{IpAddr, Shutdown};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -13,21 +13,19 @@ use rookery_actors::id::{ConnectionId, LoginId, UserId};
 use rookery_actors::outlet::{Outlet, Pushed, Urgency};
 use rookery_actors::protocol::websocket::{Opcode, close_payload, server_frame};
 use rookery_actors::protocol::{CloseCode, Codec};
-use socket2::SockRef;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use super::budget::Budget;
 use super::drainer;
 use super::hub::Hub;
 use super::meters::Tally;
 use super::outbox::{End, Offer, Outbox, Phase, Wrote, abandons};
+use super::wire::Wire;
 use crate::gateway::door::Session;
 
 pub struct Connection {
     id: ConnectionId,
     hub: Arc<Hub>,
-    stream: TcpStream,
+    wire: Wire,
     outbox: Mutex<Outbox>,
     session: OnceLock<Box<dyn Session>>,
     pub(in crate::gateway) user: UserId,
@@ -61,7 +59,7 @@ pub struct Waits {
 pub struct Parts {
     pub id: ConnectionId,
     pub hub: Arc<Hub>,
-    pub stream: TcpStream,
+    pub wire: Wire,
     pub user: UserId,
     pub login: LoginId,
     pub slot: u32,
@@ -75,7 +73,7 @@ impl Connection {
         let now = parts.hub.clock.seconds();
         Self {
             id: parts.id,
-            stream: parts.stream,
+            wire: parts.wire,
             outbox: Mutex::default(),
             session: OnceLock::new(),
             user: parts.user,
@@ -147,7 +145,7 @@ impl Connection {
         let mut outbox = self.outbox.lock();
         if outbox.phase() == Phase::Open && outbox.is_empty() && !outbox.stalled {
             let mut tally = Tally::default();
-            tally.add(outbox.write_now(PING, |slices| self.stream.try_write_vectored(slices)));
+            tally.add(outbox.write_now(PING, |slices| self.wire.try_write(slices)));
             tally.record(&self.hub.meters);
         }
         // Else what waits will show the client that we live, and its taking it that it does.
@@ -209,10 +207,7 @@ impl Connection {
     }
 
     fn write(&self, outbox: &mut Outbox) -> Wrote {
-        outbox.write(|slices| match slices {
-            [one] => self.stream.try_write(one),
-            many => self.stream.try_write_vectored(many),
-        })
+        outbox.write(|slices| self.wire.try_write(slices))
     }
 
     /// Everything is written: tells the session if it waits, and ends a connection whose last word that was.
@@ -237,7 +232,7 @@ impl Connection {
             // A client that closed first has nothing more to say. Else its close frame, or its end, is still to come, and
             // taking the whole socket down now could destroy our close frame on its way.
             let how = if echo { Shutdown::Both } else { Shutdown::Write };
-            let _ = SockRef::from(&self.stream).shutdown(how);
+            self.wire.finish(how);
         }
     }
 
@@ -248,7 +243,7 @@ impl Connection {
 
     /// Takes the socket down; the pump notices and ends.
     pub(super) fn cut(&self) {
-        let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
+        self.wire.cut();
     }
 
     /// Lets go of what waits. Returns the code the connection ended with.
@@ -262,27 +257,15 @@ impl Connection {
     }
 
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_read_ready(cx)
+        self.wire.poll_readable(cx)
     }
 
     pub(super) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_write_ready(cx)
+        self.wire.poll_writable(cx)
     }
 
-    /// Reads once. A read that leaves room in the buffer has emptied the socket: readiness is cleared with it, which saves
-    /// the second system call that would only find out.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut received = None;
-        let read = self.stream.try_io(Interest::READABLE, || {
-            let count = (&*SockRef::from(&self.stream)).read(buffer)?;
-            received = Some(count);
-            if 0 < count && count < buffer.len() {
-                Err(ErrorKind::WouldBlock.into())
-            } else {
-                Ok(count)
-            }
-        });
-        received.map_or(read, Ok)
+        self.wire.try_read(buffer)
     }
 }
 

@@ -10,7 +10,6 @@ use rookery_actors::id::{ConnectionId, Numbers};
 use rookery_actors::outlet::Outlet;
 use rookery_actors::protocol::{CloseCode, Codec, ErrorCode, Limits, Problem};
 use rookery_actors::system::Arrival;
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::connection::{Connection, Parts};
@@ -18,6 +17,7 @@ use super::lane::{Lane, flusher};
 use super::meters::Meters;
 use super::pump::Pump;
 use super::wheel;
+use super::wire::Wire;
 use crate::accounts::Caller;
 use crate::gateway::admission::{Admission, Outcome, Place};
 use crate::gateway::door::Door;
@@ -41,7 +41,7 @@ pub struct Hub {
 
 /// A socket fresh from its upgrade.
 pub struct Newcomer {
-    pub stream: TcpStream,
+    pub wire: Wire,
     /// The head of the 101, which is still to be written.
     pub answer: Bytes,
     /// What the client sent already.
@@ -81,7 +81,7 @@ impl Hub {
     /// Attaches a socket to its session and lets it run. Ends when that is done, or has failed and the client was told.
     pub async fn welcome(self: Arc<Self>, newcomer: Newcomer) {
         let Newcomer {
-            stream,
+            wire,
             answer,
             early,
             arrival,
@@ -89,7 +89,7 @@ impl Hub {
             codec,
             mut place,
         } = newcomer;
-        let connection = self.insert(stream, caller, codec, place.keep());
+        let connection = self.insert(wire, caller, codec, place.keep());
         if !answer.is_empty() {
             connection.hold(answer);
         }
@@ -113,7 +113,7 @@ impl Hub {
         drop(tokio::spawn(pump));
     }
 
-    fn insert(self: &Arc<Self>, stream: TcpStream, caller: Caller, codec: Codec, address: IpAddr) -> Arc<Connection> {
+    fn insert(self: &Arc<Self>, wire: Wire, caller: Caller, codec: Codec, address: IpAddr) -> Arc<Connection> {
         let id = ConnectionId(self.numbers.take());
         self.open.fetch_add(1, Relaxed);
         self.meters.connections.increment(1.0);
@@ -121,7 +121,7 @@ impl Hub {
             Connection::new(Parts {
                 id,
                 hub: self.clone(),
-                stream,
+                wire,
                 user: caller.user,
                 login: caller.login,
                 slot,

@@ -15,10 +15,10 @@ use rookery_actors::protocol::client::Request;
 use rookery_actors::protocol::websocket::{Decoder, Opcode, Role, client_frame, close_code, close_payload};
 use rookery_actors::protocol::{CloseCode, Codec, ErrorCode, Limits, Problem, ServerFrame};
 use rookery_actors::system::Arrival;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Hub, Newcomer};
+use super::{Hub, Newcomer, Wire};
 use crate::accounts::Caller;
 use crate::gateway::admission::Admission;
 use crate::gateway::door::{Door, Session};
@@ -92,11 +92,16 @@ struct Rig {
     hub: Arc<Hub>,
     log: Arc<Log>,
     listener: TcpListener,
+    tls: Option<tls::Ends>,
 }
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// What a client sees.
 struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
     decoder: Decoder,
     frames: Vec<(Opcode, Vec<u8>)>,
 }
@@ -116,7 +121,12 @@ impl Rig {
         let hub = Hub::new(2, limits.clone(), door, Arc::new(Admission::new(limits)));
         hub.start();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self { hub, log, listener }
+        Self {
+            hub,
+            log,
+            listener,
+            tls: None,
+        }
     }
 
     async fn connect(&self) -> Client {
@@ -126,8 +136,13 @@ impl Rig {
     async fn connect_with(&self, caller: Caller, codec: Codec, early: &[u8]) -> Client {
         let address = self.listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), self.listener.accept());
+        let (client, accepted) = (client.unwrap(), accepted.unwrap().0);
+        let (stream, wire): (Box<dyn Duplex>, _) = match &self.tls {
+            Some(ends) => ends.shake_hands(client, accepted).await,
+            None => (Box::new(client), Wire::Tcp(accepted)),
+        };
         let newcomer = Newcomer {
-            stream: accepted.unwrap().0,
+            wire,
             answer: Bytes::new(),
             early: Bytes::copy_from_slice(early),
             arrival: Arrival {
@@ -142,7 +157,7 @@ impl Rig {
         };
         self.hub.clone().welcome(newcomer).await;
         Client {
-            stream: client.unwrap(),
+            stream,
             decoder: Decoder::new(Role::Client, 1 << 24),
             frames: Vec::new(),
         }
@@ -227,3 +242,4 @@ fn frame(length: usize) -> Frames {
 
 mod endings;
 mod exchange;
+mod tls;

@@ -233,7 +233,8 @@ async fn launch(dir: &TempDir, env: &[(String, String)], log: &Arc<Mutex<String>
     let addresses = tokio::time::timeout(START_OR_STOP, async {
         let (mut public, mut admin) = (None, None);
         while let Some(line) = lines.recv().await {
-            public = public.or_else(|| address(&line, "listening on http://"));
+            let scheme = ["http", "https"].map(|scheme| format!("listening on {scheme}://"));
+            public = public.or_else(|| scheme.iter().find_map(|scheme| address(&line, scheme)));
             admin = admin.or_else(|| address(&line, "admin on http://"));
             if let (Some(public), Some(admin)) = (public, admin) {
                 return Some([public, admin]);

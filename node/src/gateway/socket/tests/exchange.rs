@@ -47,7 +47,10 @@ async fn pushes_arrive_in_order_and_whole() {
 
 #[tokio::test]
 async fn a_slow_reader_is_refused_and_hears_of_the_end_of_it() {
-    let rig = Rig::new(Limits::default()).await;
+    slow_reader(Rig::new(Limits::default()).await).await;
+}
+
+pub(super) async fn slow_reader(rig: Rig) {
     let mut client = rig.connect().await;
     let outlet = rig.outlet();
     let mut taken = 0;
