@@ -14,6 +14,7 @@
 //! There is no lock and no state in the process: every node of a cluster has one of these.
 
 mod client;
+mod clock;
 mod errors;
 mod multipart;
 mod settings;
@@ -36,6 +37,7 @@ use rookery_actors::time::Timestamp;
 
 pub use self::settings::Settings;
 
+use self::clock::Clock;
 use self::errors::{failed, is_missing};
 use super::blobs::disposition;
 
@@ -55,6 +57,7 @@ pub struct S3Blobs {
     client: Client,
     /// Signs for the endpoint that clients reach; makes no requests.
     signer: Client,
+    clock: Clock,
     bucket: String,
     prefix: String,
 }
@@ -62,9 +65,11 @@ pub struct S3Blobs {
 impl S3Blobs {
     /// Makes sure that objects can be written and removed there. The error is one sentence for the operator.
     pub async fn open(settings: &Settings) -> PortResult<Self> {
+        let clock = Clock::default();
         let blobs = Self {
-            client: client::client(settings)?,
-            signer: client::signer(settings)?,
+            client: client::client(settings, &clock)?,
+            signer: client::signer(settings, &clock)?,
+            clock,
             bucket: settings.bucket.clone(),
             prefix: settings.prefix.clone(),
         };
@@ -145,7 +150,7 @@ impl Blobs for S3Blobs {
             .content_length(signed_length(put.size)?)
             .content_type(&put.media_type)
             .set_checksum_sha256(put.sha256.map(|sum| BASE64_STANDARD.encode(sum)));
-        let signed = request.presigned(until(expires_at)?).await;
+        let signed = request.presigned(until(expires_at, &self.clock)?).await;
         signed
             .map(|request| presigned("PUT", &request, expires_at))
             .map_err(|error| failed("sign an upload", &error))
@@ -181,7 +186,7 @@ impl Blobs for S3Blobs {
             .response_content_type(&get.media_type)
             .response_content_disposition(disposition(&get.name))
             .response_cache_control(CACHE_CONTROL);
-        let signed = request.presigned(until(expires_at)?).await;
+        let signed = request.presigned(until(expires_at, &self.clock)?).await;
         signed
             .map(|request| presigned("GET", &request, expires_at))
             .map_err(|error| failed("sign a download", &error))
@@ -200,7 +205,7 @@ impl Blobs for S3Blobs {
             .upload_id(&part.upload.0)
             .part_number(multipart::part_number(part.number)?)
             .content_length(signed_length(part.size)?);
-        let signed = request.presigned(until(expires_at)?).await;
+        let signed = request.presigned(until(expires_at, &self.clock)?).await;
         signed
             .map(|request| presigned("PUT", &request, expires_at))
             .map_err(|error| failed("sign a part of an upload", &error))
@@ -259,10 +264,10 @@ impl Blobs for S3Blobs {
 }
 
 /// The time a signature is good for. One that has expired is signed all the same, for the store to refuse.
-fn until(expires_at: Timestamp) -> PortResult<PresigningConfig> {
-    let now = Timestamp::now();
-    let begins = if expires_at > now { now.0 } else { expires_at.0 - 1000 };
-    let lasts = u64::try_from(expires_at.0 - begins).unwrap_or(1000).max(1000);
+fn until(expires_at: Timestamp, clock: &Clock) -> PortResult<PresigningConfig> {
+    let left = expires_at.0.saturating_sub(Timestamp::now().0);
+    let lasts = u64::try_from(left).unwrap_or(0).max(1000);
+    let begins = clock.now().0 + if left > 0 { 0 } else { left - 1000 };
     let begins = SystemTime::UNIX_EPOCH + Duration::from_millis(begins.try_into().unwrap_or(0));
     PresigningConfig::builder()
         .start_time(begins)

@@ -3,13 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::files_reach_their_readers::upload;
 use crate::support::clock::Clock;
 use crate::support::http::Http;
 use crate::support::opening::Opening;
 use crate::support::server::Server as Node;
-use crate::support::{Server, User, field, text};
+use crate::support::{Server, User, field, number, text};
 use crate::traffic::Traffic;
 
 const MINUTE: i64 = 60;
@@ -133,5 +134,17 @@ async fn is_refused_by(node: &Node, user: &User) {
     while through(node, user).get("/api/users/me").await.status != 401 {
         assert!(Instant::now() < deadline, "a revoked token is taken");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn files_go_through_a_node_whose_clock_is_wrong() {
+    let (server, clock) = Server::clocked().await;
+    let ada = server.user("Ada").await;
+    for seconds in [HOUR, -HOUR, 0] {
+        jump(&server, &clock, seconds).await;
+        let file = upload(&ada, "a.txt", "text/plain", b"some text").await;
+        let found: Value = ada.get(&format!("/api/files/{file}")).await.is(200);
+        assert_eq!(number(&found["size"]), 9);
     }
 }

@@ -14,6 +14,7 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use rookery_actors::ports::{PortError, PortResult};
 
 use super::Settings;
+use super::clock::Clock;
 use crate::adapters::authorities;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -25,17 +26,17 @@ const LONG_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a request is made before its failure is told.
 const ATTEMPTS: u32 = 3;
 
-pub(super) fn client(settings: &Settings) -> PortResult<Client> {
-    let config = config(settings, &settings.endpoint)?;
+pub(super) fn client(settings: &Settings, clock: &Clock) -> PortResult<Client> {
+    let config = config(settings, clock, &settings.endpoint)?;
     Ok(Client::from_conf(config.http_client(transport(settings)?).build()))
 }
 
-pub(super) fn signer(settings: &Settings) -> PortResult<Client> {
+pub(super) fn signer(settings: &Settings, clock: &Clock) -> PortResult<Client> {
     let endpoint = match settings.public_endpoint.is_empty() {
         true => &settings.endpoint,
         false => &settings.public_endpoint,
     };
-    Ok(Client::from_conf(config(settings, endpoint)?.build()))
+    Ok(Client::from_conf(config(settings, clock, endpoint)?.build()))
 }
 
 /// What a request is made with that takes the store long.
@@ -48,7 +49,7 @@ pub(super) fn long() -> Builder {
     aws_sdk_s3::Config::builder().timeout_config(timeouts)
 }
 
-fn config(settings: &Settings, endpoint: &str) -> PortResult<Builder> {
+fn config(settings: &Settings, clock: &Clock, endpoint: &str) -> PortResult<Builder> {
     let secret = settings.read_secret_key().map_err(PortError::Broken)?;
     let token = Some(settings.session_token.clone()).filter(|token| !token.is_empty());
     let timeouts = TimeoutConfig::builder()
@@ -69,6 +70,8 @@ fn config(settings: &Settings, endpoint: &str) -> PortResult<Builder> {
         .force_path_style(settings.path_style)
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .retry_classifier(clock.clone())
+        .time_source(clock.clone())
         // The newer checksums, unasked for, are refused by older stores.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);

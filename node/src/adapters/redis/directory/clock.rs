@@ -70,7 +70,7 @@ impl Clock {
         match change {
             Some(Change::Off) => tracing::warn!(
                 ahead_seconds,
-                "the clock of this machine is not Redis'; set it right: what S3 is asked and the times of messages go by it"
+                "the clock of this machine is not Redis'; set it right: the times of messages go by it"
             ),
             Some(Change::Right) => tracing::info!("the clock of this machine is right again"),
             None => {}
