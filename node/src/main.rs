@@ -64,7 +64,8 @@ async fn live(config: &Config) -> Result<ExitCode, Failure> {
     let admin = Admin::start(private, lifecycle.clone(), metrics)
         .map_err(|error| Failure::internal(format!("start the admin listener: {error}")))?;
     let node = tokio::select! {
-        opened = open(config, &admin, &lifecycle) => opened?,
+        // Boxed: all that is opened, one in the other, is deeper than the compiler looks into a future.
+        opened = Box::pin(open(config, &admin, &lifecycle)) => opened?,
         name = signals.stop() => {
             tracing::info!(signal = name, "stopped while starting");
             return Ok(ExitCode::SUCCESS);
