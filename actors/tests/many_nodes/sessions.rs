@@ -1,11 +1,12 @@
 //! Sockets whose sessions are on other nodes: to their clients it makes no difference.
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use rookery_actors::id::ConversationId;
 use rookery_actors::protocol::{ClientFrame, CloseCode, ServerFrame, Target};
 
-use crate::support::{World, until};
+use crate::support::{World, table, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_that_comes_back_elsewhere_gets_what_lies_beyond_its_cursor() {
@@ -124,4 +125,29 @@ async fn links_that_are_often_full_lose_nothing() {
         client.whole(conversation, 30).await;
         peer.whole(conversation, 30).await;
     }
+}
+
+/// Whoever comes while the table still names a node that is lost is attached once it does not, however lately the lost one was
+/// asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_lost_node_is_attached_when_another_serves() {
+    let mut world = World::of(&["a", "b", "c"]).await;
+    let ada = world.user_of("b");
+    world.kill("b");
+    let _deaf = world.swallow("b");
+    let left = ["a", "c"].map(|name| world.nodes[name].clone());
+    let taken_over = async {
+        // In which the lost one is asked.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for node in left {
+            node.place(table(3, &["c"])).await;
+        }
+        Instant::now()
+    };
+    let (_ada, taken_over) = tokio::join!(world.connect("a", ada, None), taken_over);
+    let waited = taken_over.elapsed();
+    assert!(
+        waited < Duration::from_secs(2),
+        "{waited:?} after its shards had been taken over"
+    );
 }

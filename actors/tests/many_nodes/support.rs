@@ -17,7 +17,7 @@ use rookery_cluster::id::NodeId;
 use rookery_cluster::membership::{Epoch, Member, NodeState, Table, View};
 use rookery_cluster::router::Router;
 use rookery_cluster::testkit::deadline;
-use rookery_cluster::transport::memory::Network;
+use rookery_cluster::transport::memory::{Endpoint, Network};
 
 pub const SHARDS: u16 = 16;
 /// Longer than anything takes.
@@ -95,6 +95,11 @@ impl World {
             system.peer_lost(&NodeId::from(name));
         }
         dead
+    }
+
+    /// What is for that node, which is dead, is taken from now on and never answered, as by a link that is still being made.
+    pub fn swallow(&self, name: &'static str) -> Endpoint {
+        self.network.join(NodeId::from(name))
     }
 
     /// A user whose session is at home on that node.

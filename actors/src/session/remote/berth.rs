@@ -169,6 +169,16 @@ impl Berth {
         inner.entered = now;
     }
 
+    /// The session's owner is another now. Who has the socket releases it; who was only asked to take it may be dead, and is
+    /// not waited for: the next owner is asked at once.
+    fn moved(&self) {
+        let mut inner = self.inner.lock();
+        match inner.stage {
+            Stage::Attaching => self.go_away(&mut inner),
+            Stage::Away | Stage::Attached | Stage::Done => inner.entered = Instant::now(),
+        }
+    }
+
     fn end(&self, inner: &mut Inner, code: CloseCode) {
         if inner.stage == Stage::Done {
             return;
@@ -475,7 +485,7 @@ impl Hub {
     pub(crate) fn watch_berths(self: &Arc<Self>) {
         let moved = |berth: &Berth| berth.inner.lock().at.as_ref() != Some(&self.node_of(berth.user));
         for berth in self.berths.pick(moved) {
-            berth.inner.lock().entered = Instant::now();
+            berth.moved();
             self.berths.unsettle(berth);
         }
     }
