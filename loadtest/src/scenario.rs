@@ -31,7 +31,7 @@ use crate::search::{Bar, highest};
 use crate::stage::Stage;
 use crate::trial::{Measured, Trial, spacing_name};
 
-/// How long connecting everybody may take, beyond what the rate makes it take, before the run goes on without the rest.
+/// When nobody more has come for so long, the run goes on without the rest.
 const CONNECT_PATIENCE_S: f64 = 120.0;
 /// Connects a second while a scenario prepares.
 const PREPARE_RATE: f64 = 2_000.0;

@@ -31,6 +31,8 @@ const RAISED: &[(&str, &str)] = &[
     ("ROOKERY_LIMITS__MESSAGES_BURST", "100000"),
     ("ROOKERY_LIMITS__FRAMES_PER_SECOND", "10000"),
     ("ROOKERY_LIMITS__FRAMES_BURST", "20000"),
+    // A fleet may take longer to come than a token lives.
+    ("ROOKERY_AUTH__ACCESS_TOKEN_SECONDS", "7200"),
     ("ROOKERY_AUTH__PASSWORD_MEMORY_KIB", "8"),
     ("ROOKERY_AUTH__PASSWORD_ITERATIONS", "1"),
 ];

@@ -150,7 +150,8 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Connects at a rate and waits until all are live, for `patience_s` beyond what the rate takes; the window is from the first intended connect to the last one live.
+    /// Connects at a rate and waits until all are live, or nobody more has come for `patience_s`; the window is from the first
+    /// intended connect to the last one live.
     pub fn connect(&mut self, who: &Who, rate: f64, patience_s: f64) -> anyhow::Result<Measured> {
         let start = now_ns() + LEAD_NS;
         self.fleet.all(&Command::Window {
@@ -160,11 +161,7 @@ impl<'a> Trial<'a> {
         self.watch(start.saturating_sub(1_000_000))?;
         let before = self.costs();
         self.fleet.connect(who, rate, start)?;
-        let clients = match who {
-            Who::All => self.cast.people.len(),
-            Who::These(places) => places.len(),
-        };
-        let settled = self.settle(clients as f64 / rate + patience_s)?;
+        let settled = self.settle(patience_s)?;
         let spent = self.costs().since(before);
         self.measured(start, now_ns(), spent, settled)
     }
@@ -247,12 +244,17 @@ impl<'a> Trial<'a> {
         self.watch(now_ns() + (seconds * 1e9) as u64)
     }
 
-    /// Waits until nothing is open, at most so long.
+    /// Waits until nothing is open, at most so long after the last of those who connect has come.
     pub fn settle(&mut self, patience_s: f64) -> anyhow::Result<Settled> {
-        let end = now_ns() + (patience_s * 1e9) as u64;
+        let patience_ns = (patience_s * 1e9) as u64;
+        let (mut end, mut online) = (now_ns() + patience_ns, 0);
         let mut heads = Vec::new();
         loop {
             let settled = self.fleet.settled(heads.clone())?;
+            if self.fleet.progress().online > online {
+                online = self.fleet.progress().online;
+                end = now_ns() + patience_ns;
+            }
             let calm = settled.is_calm() && settled.heads == heads;
             if calm || now_ns() >= end || (interrupted() && settled.unanswered == 0 && settled.running == 0) {
                 return Ok(settled);

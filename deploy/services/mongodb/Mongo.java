@@ -111,7 +111,7 @@ public class Mongo {
 
   /** Arguments: port, file, and for TLS the files of a certificate and its key. */
   public static void main(String[] arguments) throws Exception {
-    MVStore store = new MVStore.Builder().fileName(arguments[1]).cacheSize(128).open();
+    MVStore store = new MVStore.Builder().fileName(arguments[1]).cacheSize(512).open();
     store.setRetentionTime(0); // reuse freed chunks at once, or the file grows by its own size with every few writes
     H2Backend backend = new Durable(store);
     backend.version(

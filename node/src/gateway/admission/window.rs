@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 /// An attachment that took longer says that there are too many.
 const SLOW: Duration = Duration::from_secs(2);
-/// The window never falls below this: attachments are also slow when a lost node's sessions move, which is not for too much
-/// work, and so many do no harm.
-const LEAST: f64 = 256.0;
+/// The window never falls below this, and so few do not narrow it: it is not for their number that they are slow, but while a
+/// lost node's sessions move, or a service stands still.
+const LEAST: f64 = 32.0;
 const DECREASE: f64 = 0.7;
 /// By how much the window grows with each windowful of quick attachments.
 const INCREASE: f64 = 16.0;
@@ -78,7 +78,7 @@ impl Window {
         let slow = now.saturating_duration_since(began) > SLOW;
         if outcome == Outcome::Answered && !slow {
             self.size = (self.size + INCREASE / self.size).min(self.most);
-        } else if self.shrunk.is_none_or(|shrunk| shrunk < began) {
+        } else if used > LEAST && self.shrunk.is_none_or(|shrunk| shrunk < began) {
             self.size = (used * DECREASE).max(LEAST);
             self.shrunk = Some(now);
         }
@@ -147,10 +147,17 @@ mod tests {
         (0..1000).for_each(|_| window.end(Outcome::Failed, start, late));
         assert_eq!(full(&mut window), 700);
         (0..700).for_each(|_| window.leave());
-        for again in 0..20 {
+        let few = late + SLOW;
+        window.enter();
+        window.end(Outcome::Failed, few, few + QUICK);
+        assert_eq!(full(&mut window), 700, "a few that fail are not too many");
+        for again in 2..20 {
             let began = late + again * SLOW + QUICK;
-            window.enter();
             window.end(Outcome::Failed, began, began + QUICK);
+            full(&mut window);
+        }
+        for _ in 0..700 {
+            window.leave();
         }
         assert_eq!(full(&mut window), LEAST as u32);
     }
