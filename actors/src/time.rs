@@ -1,6 +1,7 @@
 //! Wall-clock time as the protocol has it: milliseconds since the Unix epoch, written as RFC 3339 in UTC.
 
 use std::fmt;
+use std::time::Instant;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -16,6 +17,21 @@ impl Timestamp {
             return simulated;
         }
         Self(jiff::Timestamp::now().as_millisecond())
+    }
+}
+
+/// What a wall clock showed when. From there on the monotonic clock, which no one sets, tells the time.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    pub at: Instant,
+    pub time: Timestamp,
+}
+
+impl Reading {
+    /// What it would show by then, had nobody set it since.
+    pub fn by(self, now: Instant) -> Timestamp {
+        let passed = now.saturating_duration_since(self.at).as_millis();
+        Timestamp(self.time.0.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX)))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The stream under an HTTP connection.
 //!
-//! TCP, with or without TLS. It passes everything on but one thing: the head of a `101 Switching Protocols` stays here, for whoever takes the stream
-//! over. So the answer to the upgrade and the first frames leave in one write, and a client is woken once for both.
+//! TCP, with or without TLS. It passes everything on but one thing: the head of a `101 Switching Protocols` stays here, for
+//! whoever takes the stream over. So the answer to the upgrade and the first frames leave in one write, and a client is woken
+//! once for both.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -4,22 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use rookery_actors::time::Timestamp;
-
-/// What a clock showed when.
-#[derive(Clone, Copy)]
-struct Reading {
-    at: Instant,
-    time: Timestamp,
-}
-
-impl Reading {
-    /// What it would show by then, had nobody set it since.
-    fn by(&self, at: Instant) -> Timestamp {
-        let passed = at.saturating_duration_since(self.at).as_millis();
-        Timestamp(self.time.0.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX)))
-    }
-}
+use rookery_actors::time::{Reading, Timestamp};
 
 /// Believes a clock that jumped ahead only when it has stayed there for a while, and one that stepped back at once.
 pub struct Doubt {

@@ -9,43 +9,29 @@ use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction};
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use aws_smithy_async::time::TimeSource;
 use parking_lot::Mutex;
-use rookery_actors::time::Timestamp;
+use rookery_actors::time::{Reading, Timestamp};
 
 /// Times that differ by less are as good as alike, for all that a store minds.
 const ALIKE_MS: u64 = 60_000;
 
-/// What a clock showed when.
-#[derive(Clone, Copy, Debug)]
-struct Set {
-    at: Instant,
-    time: Timestamp,
-}
-
-impl Set {
-    fn by(self, now: Instant) -> Timestamp {
-        let passed = now.saturating_duration_since(self.at).as_millis();
-        Timestamp(self.time.0.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX)))
+/// Takes the date of an answer, which is told to the second; says whether it is another time than was thought.
+fn hear(reading: &mut Reading, time: Timestamp, now: Instant) -> bool {
+    let is_off = time.0.abs_diff(reading.by(now).0) >= ALIKE_MS;
+    if is_off {
+        *reading = Reading { at: now, time };
     }
-
-    /// Takes the date of an answer, which is told to the second; says whether it is another time than was thought.
-    fn hear(&mut self, time: Timestamp, now: Instant) -> bool {
-        let is_off = time.0.abs_diff(self.by(now).0) >= ALIKE_MS;
-        if is_off {
-            *self = Self { at: now, time };
-        }
-        is_off
-    }
+    is_off
 }
 
 /// The store's clock. Cheap to clone; clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Clock(Arc<Mutex<Set>>);
+pub(super) struct Clock(Arc<Mutex<Reading>>);
 
 impl Default for Clock {
     /// Until an answer tells of another time, it shows what the machine's own does now.
     fn default() -> Self {
         let (at, time) = (Instant::now(), Timestamp::now());
-        Self(Arc::new(Mutex::new(Set { at, time })))
+        Self(Arc::new(Mutex::new(Reading { at, time })))
     }
 }
 
@@ -71,7 +57,7 @@ impl ClassifyRetry for Clock {
         let date = response.headers().get("date");
         let date = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
         let time = date.and_then(|date| date.to_millis().ok()).map(Timestamp);
-        let was_off = time.is_some_and(|time| self.0.lock().hear(time, Instant::now()));
+        let was_off = time.is_some_and(|time| hear(&mut self.0.lock(), time, Instant::now()));
         match was_off && response.status().as_u16() == 403 {
             true => RetryAction::transient_error(),
             false => RetryAction::NoActionIndicated,
@@ -93,12 +79,12 @@ mod tests {
         let begin = Instant::now();
         let after = |seconds| begin + Duration::from_secs(seconds);
         let later = |seconds: i64| Timestamp(NOW.0 + seconds * 1000);
-        let mut set = Set { at: begin, time: NOW };
+        let mut set = Reading { at: begin, time: NOW };
         assert_eq!(set.by(after(10)), later(10));
-        assert!(!set.hear(later(11), after(12)), "answers are dated to the second");
+        assert!(!hear(&mut set, later(11), after(12)), "answers are dated to the second");
         assert_eq!(set.by(after(20)), later(20));
-        assert!(set.hear(later(3_630), after(30)));
+        assert!(hear(&mut set, later(3_630), after(30)));
         assert_eq!(set.by(after(40)), later(3_640));
-        assert!(!set.hear(later(3_650), after(50)));
+        assert!(!hear(&mut set, later(3_650), after(50)));
     }
 }

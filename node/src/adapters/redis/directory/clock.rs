@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use metrics::{Gauge, gauge};
 use parking_lot::Mutex;
-use rookery_actors::time::Timestamp;
+use rookery_actors::time::{Reading, Timestamp};
 use rookery_cluster::primary::Fault;
 
 use super::store::Store;
@@ -24,8 +24,7 @@ pub struct Clock {
 /// What Redis' clock showed when, and whether the machine's is known to be off.
 #[derive(Clone, Copy)]
 struct Set {
-    at: Instant,
-    time: Timestamp,
+    reading: Reading,
     is_off: bool,
 }
 
@@ -41,8 +40,10 @@ impl Default for Clock {
     fn default() -> Self {
         Self {
             set: Mutex::new(Set {
-                at: Instant::now(),
-                time: Timestamp::now(),
+                reading: Reading {
+                    at: Instant::now(),
+                    time: Timestamp::now(),
+                },
                 is_off: false,
             }),
             offset: gauge!("node_clock_offset_seconds"),
@@ -52,7 +53,7 @@ impl Default for Clock {
 
 impl Clock {
     pub fn now(&self) -> Timestamp {
-        self.set.lock().by(Instant::now())
+        self.set.lock().reading.by(Instant::now())
     }
 
     /// Asks Redis what time it is; says so when the machine's clock shows another.
@@ -80,23 +81,18 @@ impl Clock {
 }
 
 impl Set {
-    fn by(&self, now: Instant) -> Timestamp {
-        let passed = now.saturating_duration_since(self.at).as_millis();
-        Timestamp(self.time.0.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX)))
-    }
-
     /// Takes an answer, which was given somewhere between being asked for and being heard.
     fn hear(&mut self, asked: Instant, told: Timestamp, heard: Instant) {
         let took = heard.saturating_duration_since(asked);
         if took <= PROMPT {
-            self.at = asked + took / 2;
-            self.time = told;
+            let at = asked + took / 2;
+            self.reading = Reading { at, time: told };
         }
     }
 
     /// By how many milliseconds the machine's clock is ahead, and whether that is news.
     fn compare(&mut self, own: Timestamp, now: Instant) -> (Option<Change>, i64) {
-        let ahead = own.0.saturating_sub(self.by(now).0);
+        let ahead = own.0.saturating_sub(self.reading.by(now).0);
         let is_off = ahead.saturating_abs() >= NOTICED_MS;
         let change = match (std::mem::replace(&mut self.is_off, is_off), is_off) {
             (false, true) => Some(Change::Off),
@@ -120,8 +116,7 @@ mod tests {
     fn set() -> (Set, Instant) {
         let at = Instant::now();
         let set = Set {
-            at,
-            time: NOW,
+            reading: Reading { at, time: NOW },
             is_off: false,
         };
         (set, at)
@@ -131,12 +126,12 @@ mod tests {
     fn it_goes_on_by_itself_and_is_set_by_prompt_answers() {
         let (mut set, begin) = set();
         let after = |milliseconds| begin + Duration::from_millis(milliseconds);
-        assert_eq!(set.by(after(250)), later(250));
+        assert_eq!(set.reading.by(after(250)), later(250));
         set.hear(after(1_000), later(61_000), after(1_100));
-        assert_eq!(set.by(after(1_050)), later(61_000), "given half way");
-        assert_eq!(set.by(after(2_050)), later(62_000));
+        assert_eq!(set.reading.by(after(1_050)), later(61_000), "given half way");
+        assert_eq!(set.reading.by(after(2_050)), later(62_000));
         set.hear(after(3_000), NOW, after(3_501));
-        assert_eq!(set.by(after(4_050)), later(64_000), "that answer was slow");
+        assert_eq!(set.reading.by(after(4_050)), later(64_000), "that answer was slow");
     }
 
     #[test]
