@@ -75,6 +75,8 @@ ids! {
     LoginId;
     /// An attachment or a photo.
     FileId;
+    /// One taking of a delayed job.
+    ClaimId;
 }
 
 /// The namespace of direct conversations (UUID version 5, RFC 9562).

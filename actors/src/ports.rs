@@ -6,6 +6,7 @@ pub mod blobs;
 pub mod chats;
 pub mod directory;
 pub mod files;
+pub mod jobs;
 pub mod log;
 
 use std::fmt;

@@ -6,5 +6,6 @@ pub mod chats;
 pub mod clock;
 pub mod directory;
 pub mod files;
+pub mod jobs;
 pub mod log;
 pub mod memory;

@@ -10,6 +10,7 @@ pub mod config;
 pub mod data_dir;
 pub mod files;
 pub mod gateway;
+pub mod jobs;
 pub mod metrics;
 pub mod process;
 pub mod shutdown;

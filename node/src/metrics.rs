@@ -214,7 +214,7 @@ pub const METRICS: &[Metric] = &[
     // Redis.
     counter(
         "node_redis_calls_total",
-        "calls of the directory to Redis, by outcome: ok or failed",
+        "calls of the directory and the delayed jobs to Redis, by outcome: ok or failed",
     )
     .by(&["outcome"]),
     histogram(
@@ -264,6 +264,11 @@ pub const METRICS: &[Metric] = &[
         "bytes of uploads that were taken whole; of those that broke off none is counted",
     ),
     counter("node_blob_bytes_sent_total", "bytes of files read for downloads"),
+    counter(
+        "node_jobs_total",
+        "delayed jobs done by this node, by name and by outcome: ok or failed",
+    )
+    .by(&["job", "outcome"]),
     counter(
         "node_files_swept_total",
         "abandoned and deleted files cleared away, and remnants of uploads",

@@ -38,11 +38,10 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::files::Files;
 use crate::gateway::tls::Tls;
 use crate::gateway::{self, Gateway};
+use crate::jobs;
 use crate::process::cannot_listen;
 use crate::shutdown::Lifecycle;
 
-/// How often files that nobody will use are cleared away.
-const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
 /// The part of a drain that is kept for flushing, once the sockets are gone or out of time.
 const FLUSH_SHARE: u32 = 4;
 /// The part of a drain in which what is this node's may go to others before its clients are told.
@@ -111,7 +110,12 @@ pub async fn open(config: &Config, lifecycle: &Lifecycle) -> Result<Node, Failur
         None => None,
     };
     let mut tasks = JoinSet::new();
-    tasks.spawn(sweep(files));
+    let chores = jobs::Runner {
+        jobs: Arc::clone(&stores.jobs),
+        directory: Arc::clone(&stores.directory),
+        files,
+    };
+    tasks.spawn(chores.run());
     Ok(Node {
         started_at: Timestamp::now(),
         gateway,
@@ -193,18 +197,6 @@ async fn start_actors(
     };
     let started = System::start(router.clone(), ports, Arc::clone(limits)).await;
     started.map_err(|error| Failure::new(Status::DataDirectory, format!("read back the event log: {error}")))
-}
-
-/// Clears away uploads that were given up and what deleted files left behind.
-async fn sweep(files: Files) {
-    loop {
-        tokio::time::sleep(SWEEP_EVERY).await;
-        match files.sweep(Timestamp::now()).await {
-            Ok(0) => {}
-            Ok(gone) => tracing::info!(gone, "files that nobody uses were cleared away"),
-            Err(error) => tracing::warn!(%error, "files that nobody uses could not be cleared away"),
-        }
-    }
 }
 
 /// The gateway's section with what the top of the configuration says.

@@ -7,6 +7,7 @@ pub mod chats;
 pub mod db;
 pub mod directory;
 pub mod files;
+pub mod jobs;
 pub mod log;
 pub mod schema;
 

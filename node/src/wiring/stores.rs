@@ -9,6 +9,7 @@ use rookery_actors::ports::blobs::Blobs;
 use rookery_actors::ports::chats::ChatStore;
 use rookery_actors::ports::directory::Directory;
 use rookery_actors::ports::files::FileStore;
+use rookery_actors::ports::jobs::Jobs;
 use rookery_actors::ports::log::EventLog;
 use rookery_actors::ports::{PortError, PortResult};
 use rookery_cluster::id::DEFAULT_SHARDS;
@@ -24,6 +25,7 @@ use crate::adapters::sqlite::accounts::SqliteAccounts;
 use crate::adapters::sqlite::chats::SqliteChats;
 use crate::adapters::sqlite::directory::SqliteDirectory;
 use crate::adapters::sqlite::files::SqliteFiles;
+use crate::adapters::sqlite::jobs::SqliteJobs;
 use crate::adapters::sqlite::log::SqliteLog;
 use crate::adapters::sqlite::schema;
 use crate::cli::{Failure, Status};
@@ -39,6 +41,7 @@ pub struct Stores {
     pub chats: Arc<dyn ChatStore>,
     pub accounts: Arc<dyn AccountStore>,
     pub directory: Arc<dyn Directory>,
+    pub jobs: Arc<dyn Jobs>,
     pub files: Arc<dyn FileStore>,
     pub blobs: Arc<dyn Blobs>,
     /// Contents that this node serves itself.
@@ -79,6 +82,7 @@ impl Stores {
             chats: Arc::new(SqliteChats::new(db.clone())),
             accounts: Arc::new(SqliteAccounts::new(db.clone())),
             directory,
+            jobs: Arc::new(SqliteJobs::new(db.clone())),
             files: Arc::new(SqliteFiles::new(db)),
             blobs,
             served,
@@ -109,6 +113,7 @@ impl Stores {
             log: Arc::new(log),
             chats: Arc::new(MongoChats::new(mongo.clone())),
             accounts: Arc::new(MongoAccounts::new(mongo.clone())),
+            jobs: Arc::new(directory.jobs()),
             directory,
             files: Arc::new(MongoFiles::new(mongo)),
             blobs: Arc::new(blobs),

@@ -1,4 +1,5 @@
-//! The directory on Redis: its contract, two nodes on one Redis, and a Redis that goes away, comes back, or loses its data.
+//! The directory and the delayed jobs on Redis: their contracts, two nodes on one Redis, and a Redis that goes away, comes
+//! back, or loses its data.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use rookery_actors::id::{LoginId, UserId};
 use rookery_actors::ports::PortError;
 use rookery_actors::ports::directory::{Admission, Directory, NewLogin, Revocation, Rotated, Rotation, Throttled};
 use rookery_actors::testkit::directory::{ACCESS_TOKEN_LIFE, suite};
+use rookery_actors::testkit::jobs;
 use rookery_actors::time::Timestamp;
 use rookery_node::adapters::redis::{RedisDirectory, Settings};
 
@@ -93,6 +95,21 @@ async fn redis_keeps_the_contract_of_the_directory() {
         open(&settings).await as _
     };
     suite(fresh, reopened).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_keeps_the_contract_of_delayed_jobs() {
+    let url = support::redis();
+    let prefix = RefCell::new(String::new());
+    let reopened = async || {
+        let settings = settings(&url, &prefix.borrow());
+        Arc::new(open(&settings).await.jobs()) as _
+    };
+    let fresh = async || {
+        *prefix.borrow_mut() = support::fresh("jobs");
+        reopened().await
+    };
+    jobs::suite(fresh, async |_closed| reopened().await).await;
 }
 
 #[tokio::test]

@@ -42,7 +42,8 @@ use tokio::time::{Instant, sleep};
 use self::clock::Clock;
 use self::news::News;
 use self::store::Store;
-use super::Settings;
+use super::calls::{self, Calls};
+use super::{RedisJobs, Settings};
 use crate::adapters::revocations::{Revocations, Revoked};
 
 /// How long to wait between tries to reach Redis at start.
@@ -53,6 +54,7 @@ pub struct RedisDirectory {
     store: Arc<Store>,
     revocations: Arc<Revocations>,
     clock: Arc<Clock>,
+    jobs: RedisJobs,
     /// End with the directory.
     _tasks: JoinSet<()>,
 }
@@ -64,7 +66,8 @@ impl RedisDirectory {
         let target = settings.target().map_err(PortError::Broken)?;
         let primary = Primary::new(target, settings.timeouts());
         let revocations = Arc::new(Revocations::new(access_token_life));
-        let store = Arc::new(Store::new(primary, &settings.prefix, revocations.memory()));
+        let calls = Calls::new(primary);
+        let store = Arc::new(Store::new(calls.clone(), &settings.prefix, revocations.memory()));
         let clock = Arc::new(Clock::default());
         let last = begin(&store, &revocations, &clock, wait).await?;
         store.warn_of_settings().await;
@@ -80,8 +83,14 @@ impl RedisDirectory {
             store,
             revocations,
             clock,
+            jobs: RedisJobs::new(calls, &settings.prefix),
             _tasks: tasks,
         }))
+    }
+
+    /// The delayed jobs of the nodes that share this directory. They share its connection.
+    pub fn jobs(&self) -> RedisJobs {
+        self.jobs.clone()
     }
 
     fn remember(&self, user: UserId, logins: &[LoginId], at: Timestamp) {
@@ -168,12 +177,6 @@ impl Directory for RedisDirectory {
     }
 }
 
-/// What a fault of Redis means to whoever asked the directory.
 fn failed(fault: Fault) -> PortError {
-    let text = format!("the directory: Redis: {fault}");
-    match fault {
-        Fault::Unreachable(_) | Fault::Refused(_) => PortError::Unavailable(text),
-        Fault::Unanswered(_) => PortError::Unknown(text),
-        Fault::Broken(_) => PortError::Broken(text),
-    }
+    calls::failed("the directory", &fault)
 }

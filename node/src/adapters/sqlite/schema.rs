@@ -12,12 +12,15 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::db::Db;
 
 /// Migration by migration, the SQL of each module.
-const MIGRATIONS: &[&[&str]] = &[&[
-    super::chats::SCHEMA,
-    super::accounts::SCHEMA,
-    super::directory::SCHEMA,
-    super::files::SCHEMA,
-]];
+const MIGRATIONS: &[&[&str]] = &[
+    &[
+        super::chats::SCHEMA,
+        super::accounts::SCHEMA,
+        super::directory::SCHEMA,
+        super::files::SCHEMA,
+    ],
+    &[super::jobs::SCHEMA],
+];
 
 /// Opens the store's file, brings it to the newest schema and starts its threads.
 pub fn open(path: &Path) -> PortResult<Db> {

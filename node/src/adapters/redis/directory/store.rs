@@ -3,15 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, counter, histogram};
-use redis::{Cmd, FromRedisValue, Script, ScriptInvocation, cmd};
+use redis::{Script, ScriptInvocation, cmd};
 use rookery_actors::id::{LoginId, UserId};
 use rookery_actors::ports::PortError;
 use rookery_actors::ports::directory::{Admission, NewLogin, Rotated, Rotation, Throttled};
 use rookery_actors::time::Timestamp;
-use rookery_cluster::primary::{Fault, Messages, Primary};
-use tokio::time::Instant;
+use rookery_cluster::primary::{Fault, Messages};
 
+use super::super::calls::Calls;
 use super::codec;
 use crate::adapters::authorities::{self, Obstacle};
 use crate::adapters::revocations::Revoked;
@@ -64,7 +63,7 @@ pub struct Entries {
 }
 
 pub struct Store {
-    primary: Primary,
+    calls: Calls,
     keys: Keys,
     /// How long a login is kept beyond its end.
     memory: Duration,
@@ -75,16 +74,13 @@ pub struct Store {
     restore: Script,
     purge: Script,
     admit: Script,
-    seconds: Histogram,
-    ok: Counter,
-    failed: Counter,
 }
 
 impl Store {
-    pub fn new(primary: Primary, prefix: &str, memory: Duration) -> Self {
+    pub fn new(calls: Calls, prefix: &str, memory: Duration) -> Self {
         let script = |text: &str| Script::new(&[include_str!("scripts/common.lua"), text].concat());
         Self {
-            primary,
+            calls,
             keys: Keys::new(prefix),
             memory,
             create: script(include_str!("scripts/create.lua")),
@@ -94,15 +90,12 @@ impl Store {
             restore: script(include_str!("scripts/restore.lua")),
             purge: script(include_str!("scripts/purge.lua")),
             admit: script(include_str!("scripts/admit.lua")),
-            seconds: histogram!("node_redis_seconds"),
-            ok: counter!("node_redis_calls_total", "outcome" => "ok"),
-            failed: counter!("node_redis_calls_total", "outcome" => "failed"),
         }
     }
 
     /// An error at start: what is wrong with which service, and what to do; unavailable if waiting may do.
     pub fn cannot_open(&self, fault: &Fault) -> PortError {
-        let target = self.primary.target();
+        let target = self.calls.primary().target();
         let (kind, advice): (fn(String) -> PortError, _) = match (fault, authorities::obstacle(fault.error())) {
             _ if fault.is_of_credentials() => (
                 PortError::Broken,
@@ -137,7 +130,7 @@ impl Store {
         call.arg(login.family.as_slice()).arg(login.secret.as_slice());
         call.arg(login.expires_at.0);
         call.arg(self.life(login.created_at, login.expires_at));
-        self.run(&call).await
+        self.calls.run(&call).await
     }
 
     pub async fn rotate(&self, rotation: &Rotation) -> Result<Rotated, Fault> {
@@ -150,7 +143,7 @@ impl Store {
             .arg(rotation.now.0)
             .arg(rotation.expires_at.0);
         call.arg(self.life(rotation.now, rotation.expires_at));
-        let (outcome, user): (String, String) = self.run(&call).await?;
+        let (outcome, user): (String, String) = self.calls.run(&call).await?;
         let user = || user.parse::<UserId>().map_err(|_| nonsense("the user of a login"));
         Ok(match outcome.as_str() {
             "rotated" => Rotated::Rotated { user: user()? },
@@ -165,7 +158,7 @@ impl Store {
         call.key(self.keys.login(login));
         self.for_revoking(&mut call);
         call.arg(login.to_string()).arg(user.to_string()).arg(now.0);
-        self.run(&call).await
+        self.calls.run(&call).await
     }
 
     pub async fn revoke_all(
@@ -180,7 +173,7 @@ impl Store {
         call.arg(user.to_string());
         call.arg(except.map(|login| login.to_string()).unwrap_or_default());
         call.arg(now.0);
-        let logins: Vec<String> = self.run(&call).await?;
+        let logins: Vec<String> = self.calls.run(&call).await?;
         let login = |text: &String| text.parse().map_err(|_| nonsense("a login of a user"));
         logins.iter().map(login).collect()
     }
@@ -206,7 +199,7 @@ impl Store {
         call.arg(now.0.saturating_mul(1_000))
             .arg(MINUTE / i64::from(per_minute))
             .arg(MINUTE);
-        let wait: u64 = self.run(&call).await?;
+        let wait: u64 = self.calls.run(&call).await?;
         Ok(match wait {
             0 => Admission::Admitted,
             wait => Admission::Wait(Duration::from_micros(wait)),
@@ -218,7 +211,7 @@ impl Store {
         let mut command = cmd("ZRANGEBYSCORE");
         command.arg(&self.keys.revoked).arg(format!("({number}")).arg("+inf");
         command.arg("WITHSCORES").arg("LIMIT").arg(0).arg(PAGE);
-        let entries: Vec<(String, f64)> = self.query(&command).await?;
+        let entries: Vec<(String, f64)> = self.calls.query(&command).await?;
         Ok(Entries {
             latest: entries.last().map_or(number, |(_, number)| *number as u64),
             more: entries.len() == PAGE,
@@ -228,7 +221,7 @@ impl Store {
 
     /// What Redis' clock shows.
     pub async fn time(&self) -> Result<Timestamp, Fault> {
-        let (seconds, microseconds): (i64, i64) = self.query(&cmd("TIME")).await?;
+        let (seconds, microseconds): (i64, i64) = self.calls.query(&cmd("TIME")).await?;
         Ok(Timestamp(
             seconds.saturating_mul(1_000).saturating_add(microseconds / 1_000),
         ))
@@ -242,7 +235,7 @@ impl Store {
             call.arg(one.login.to_string()).arg(one.user.to_string()).arg(one.at.0);
             call.arg(codec::write(*one));
         }
-        self.run(&call).await
+        self.calls.run(&call).await
     }
 
     /// Forgets the revocations before this.
@@ -251,7 +244,7 @@ impl Store {
             let mut call = self.purge.prepare_invoke();
             call.key(&self.keys.revoked).key(&self.keys.times);
             call.arg(horizon.0).arg(PAGE);
-            let purged: usize = self.run(&call).await?;
+            let purged: usize = self.calls.run(&call).await?;
             if purged < PAGE {
                 return Ok(());
             }
@@ -259,7 +252,7 @@ impl Store {
     }
 
     pub async fn subscribe(&self) -> Result<Messages, Fault> {
-        self.primary.subscribe(&self.keys.channel).await
+        self.calls.primary().subscribe(&self.keys.channel).await
     }
 
     /// Says what in this Redis's settings would lose logins. A managed one may not tell.
@@ -267,7 +260,7 @@ impl Store {
         let setting = async |name: &str| -> Option<String> {
             let mut command = cmd("CONFIG");
             command.arg("GET").arg(name);
-            let answer: Vec<String> = self.primary.query(&command).await.ok()?;
+            let answer: Vec<String> = self.calls.primary().query(&command).await.ok()?;
             answer.into_iter().nth(1)
         };
         let (kept, saved) = (setting("appendonly").await, setting("save").await);
@@ -290,26 +283,6 @@ impl Store {
     /// How long a login stays in Redis that ends then.
     fn life(&self, now: Timestamp, end: Timestamp) -> u64 {
         u64::try_from(end.0.saturating_sub(now.0)).unwrap_or(0) + millis(self.memory)
-    }
-
-    async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, Fault> {
-        let begun = Instant::now();
-        let answer = self.primary.run(call).await;
-        self.count(begun, answer.is_ok());
-        answer
-    }
-
-    async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Fault> {
-        let begun = Instant::now();
-        let answer = self.primary.query(command).await;
-        self.count(begun, answer.is_ok());
-        answer
-    }
-
-    fn count(&self, begun: Instant, is_ok: bool) {
-        self.seconds.record(begun.elapsed());
-        let outcome = if is_ok { &self.ok } else { &self.failed };
-        outcome.increment(1);
     }
 }
 
