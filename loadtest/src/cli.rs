@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 mod scenarios;
 
@@ -9,8 +10,10 @@ pub use scenarios::{
     Calibrate, Chaos, ClusterTable, Cold, Connect, Crash, Direct, Fanout, Idle, Mixed, Rate, Resume, Storm, Table,
 };
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
+use crate::cluster::Clocks;
 use crate::plan::{Route, Size};
 use crate::schedule::Spacing;
 use crate::threshold::Threshold;
@@ -95,6 +98,9 @@ pub struct Common {
     /// The links between the nodes that are started can be cut.
     #[arg(skip)]
     pub cables: bool,
+    /// The wall clocks of the nodes that are started can jump, or why they cannot.
+    #[arg(skip)]
+    pub clocks: Option<Result<Arc<Clocks>, String>>,
 
     /// Processors the load side may use
     #[arg(long, global = true, help_heading = "Load", value_name = "LIST")]
@@ -167,6 +173,17 @@ pub enum Scenario {
 }
 
 impl Common {
+    /// The server to start, which is there.
+    pub fn found_binary(&self) -> anyhow::Result<PathBuf> {
+        let binary = self.binary();
+        binary.canonicalize().with_context(|| {
+            format!(
+                "no server at {} (build it, or name one by --server or --url)",
+                binary.display()
+            )
+        })
+    }
+
     /// The server to start.
     pub fn binary(&self) -> PathBuf {
         let beside = || Some(std::env::current_exe().ok()?.with_file_name("rookery")).filter(|path| path.exists());

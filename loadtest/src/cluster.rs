@@ -4,13 +4,16 @@
 //! may use the same services.
 
 mod cables;
+mod clocks;
 mod services;
 
 pub use cables::Cables;
+pub use clocks::Clocks;
 pub use services::{Kind, Services};
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -41,6 +44,8 @@ pub struct Order {
     pub environment: Vec<(String, String)>,
     /// The directory in which each has one of its own.
     pub ground: PathBuf,
+    /// The clocks that the nodes of a cluster go by, where these are to jump.
+    pub clocks: Option<Arc<Clocks>>,
 }
 
 pub struct Cluster {
@@ -128,6 +133,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// From now on that node's wall clock shows so many seconds more than it should.
+    pub fn set_clock_off_by(&self, node: usize, seconds: i64) -> anyhow::Result<()> {
+        let clocks = self.shared.as_ref().and_then(|shared| shared.order.clocks.as_ref());
+        let clocks = clocks.context("the nodes go by the machine's clock")?;
+        Ok(clocks.set_off_by(&node_name(node), seconds)?)
+    }
+
     /// Takes the last node, which has ended, off the list.
     pub fn retire_last(&mut self) {
         self.retired.extend(self.nodes.pop());
@@ -208,7 +220,11 @@ impl Shared {
             ("ROOKERY_CLUSTER__PUBLIC_URL", format!("http://{listen}")),
         ];
         let own = own.map(|(key, value)| (key.to_owned(), value));
-        let all = self.settings.iter().cloned().chain(own);
+        let clock = match &self.order.clocks {
+            Some(clocks) => clocks.surroundings(name).context("setting a clock")?.to_vec(),
+            None => Vec::new(),
+        };
+        let all = self.settings.iter().cloned().chain(own).chain(clock);
         Ok(Recipe {
             name: name.to_owned(),
             ground: self.order.ground.clone(),

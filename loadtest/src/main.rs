@@ -86,7 +86,7 @@ fn run(mut cli: Cli) -> anyhow::Result<Outcome> {
     sys::catch_interrupts();
     match &cli.scenario {
         Scenario::Table(_) => cli.common.pin_apart(),
-        Scenario::Chaos(options) => scenario::prepare_chaos(&mut cli.common, options),
+        Scenario::Chaos(options) => scenario::prepare_chaos(&mut cli.common, options)?,
         Scenario::ClusterTable(_) => cli.common.nodes = cli.common.nodes.or(Some(table::NODES)),
         _ => {}
     }

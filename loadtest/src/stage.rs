@@ -119,17 +119,13 @@ impl Stage {
             return Ok(());
         }
         self.cluster = None;
-        let binary = self.common.binary();
+        let clocks = self.common.clocks.as_ref();
         let order = Order {
-            binary: binary.canonicalize().with_context(|| {
-                format!(
-                    "no server at {} (build it, or name one by --server or --url)",
-                    binary.display()
-                )
-            })?,
+            binary: self.common.found_binary()?,
             cpus: self.common.server_cpu.clone().map(|cpus| cpus.0),
             environment: self.common.server_env.clone(),
             ground: self.ground.path().to_path_buf(),
+            clocks: clocks.and_then(|clocks| clocks.as_ref().ok().cloned()),
         };
         self.cluster = Some(match self.common.nodes {
             None => {

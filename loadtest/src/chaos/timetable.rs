@@ -1,4 +1,4 @@
-//! When what breaks, decided beforehand by a seed: the same seed, the same schedule, whatever the cluster makes of it.
+//! When what breaks, decided beforehand by a seed: the same seed and kinds, the same schedule, whatever the cluster makes of it.
 //!
 //! Faults come one after the other, each held for a while, then mended, then followed by calm, so that what users missed can
 //! be put down to one of them. Kinds are drawn like cards: none comes a second time before all have come once.
@@ -22,17 +22,20 @@ pub enum Fault {
     Join,
     /// Two nodes that do not reach each other, while both reach everything else.
     Cut,
+    /// A node whose wall clock jumps, and later jumps back.
+    Clock,
     /// A service gone for a while.
     Gone(Kind),
 }
 
 impl Fault {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Kill,
         Self::Pause,
         Self::Drain,
         Self::Join,
         Self::Cut,
+        Self::Clock,
         Self::Gone(Kind::Kafka),
         Self::Gone(Kind::Mongodb),
         Self::Gone(Kind::Redis),
@@ -46,6 +49,7 @@ impl Fault {
             Self::Drain => "drain",
             Self::Join => "join",
             Self::Cut => "cut",
+            Self::Clock => "clock",
             Self::Gone(kind) => kind.name(),
         }
     }
@@ -62,7 +66,7 @@ impl Fault {
             Self::Pause => (2_500, 8_000),
             Self::Drain => (0, 3_000),
             Self::Join => (3_000, 8_000),
-            Self::Cut => (1_000, 8_000),
+            Self::Cut | Self::Clock => (1_000, 8_000),
             Self::Gone(Kind::Kafka) => (1_000, 6_500),
             Self::Gone(_) => (1_000, 10_000),
         }
@@ -98,6 +102,8 @@ pub struct Step {
     pub other: usize,
     /// A service is frozen rather than killed.
     pub frozen: bool,
+    /// How far a node's clock jumps, in seconds; back where it is negative.
+    pub jump_s: i64,
     pub hold_ms: u64,
 }
 
@@ -107,6 +113,7 @@ impl Step {
         let (node, other) = (self.node + 1, self.other + 1);
         match self.fault {
             Fault::Kill | Fault::Pause | Fault::Drain => format!("node{node}"),
+            Fault::Clock => format!("node{node}, {}", jump(self.jump_s)),
             Fault::Join => "one more".into(),
             Fault::Cut => format!("node{node} and node{other}"),
             Fault::Gone(_) if self.frozen => "frozen".into(),
@@ -117,6 +124,10 @@ impl Step {
 
 /// Calm between two faults: long enough for what one leaves behind to show, in ms.
 const CALM_MS: (u64, u64) = (3_000, 7_000);
+/// How far clocks jump: by minutes, as where a time server sets one that nobody set for long, or by hours, as where a time zone was
+/// taken for another or a machine was halted.
+const JUMP_MINUTES: (u64, u64) = (1, 59);
+const JUMP_HOURS: (u64, u64) = (1, 6);
 /// What mending takes beside the hold, as far as the schedule is concerned.
 const MEND_MS: u64 = 3_000;
 
@@ -131,6 +142,8 @@ pub enum Length {
 /// hang on what came before.
 pub fn timetable(seed: u64, length: Length, faults: &[Fault], nodes: usize) -> Vec<Step> {
     let mut dice = Dice::fork(seed, 6);
+    // Dice of their own: with or without clocks, a seed has the same times and places for the same kinds.
+    let mut jumps = Dice::fork(seed, 7);
     let mut steps = Vec::new();
     let (mut cards, mut elapsed_ms) = (Vec::new(), 0);
     if faults.is_empty() {
@@ -149,6 +162,7 @@ pub fn timetable(seed: u64, length: Length, faults: &[Fault], nodes: usize) -> V
             node,
             other: (node + 1 + dice.below(nodes.saturating_sub(1))) % nodes.max(1),
             frozen: dice.below(2) == 1,
+            jump_s: jump_s(&mut jumps),
             hold_ms: between(&mut dice, fault.hold_ms()),
         };
         elapsed_ms += step.calm_ms + step.hold_ms + MEND_MS;
@@ -171,9 +185,30 @@ pub fn rolling(nodes: usize) -> Vec<Step> {
         node,
         other: node,
         frozen: false,
+        jump_s: 0,
         hold_ms: 0,
     };
     (0..nodes).map(step).collect()
+}
+
+/// Forward or back, minutes or hours: each as often as the other.
+fn jump_s(dice: &mut Dice) -> i64 {
+    let forward = dice.below(2) == 1;
+    let (range, unit) = match dice.below(2) {
+        0 => (JUMP_MINUTES, 60),
+        _ => (JUMP_HOURS, 3600),
+    };
+    let seconds = between(dice, range) as i64 * unit;
+    if forward { seconds } else { -seconds }
+}
+
+/// A jump in words.
+fn jump(seconds: i64) -> String {
+    let way = if seconds < 0 { "back" } else { "forward" };
+    match seconds.abs() {
+        far if far % 3600 == 0 => format!("{} h {way}", far / 3600),
+        far => format!("{} min {way}", far / 60),
+    }
 }
 
 fn between(dice: &mut Dice, (least, most): (u64, u64)) -> u64 {
@@ -184,7 +219,7 @@ fn between(dice: &mut Dice, (least, most): (u64, u64)) -> u64 {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{Fault, Length, rolling, timetable};
+    use super::{Fault, Length, Step, rolling, timetable};
 
     const MINUTES: Length = Length::Seconds(600.0);
 
@@ -206,10 +241,10 @@ mod tests {
 
     #[test]
     fn every_fault_comes_once_before_any_comes_again() {
-        let steps = timetable(3, Length::Faults(18), &Fault::ALL, 3);
-        for hand in steps.chunks(9) {
+        let steps = timetable(3, Length::Faults(20), &Fault::ALL, 3);
+        for hand in steps.chunks(10) {
             let kinds: BTreeSet<Fault> = hand.iter().map(|step| step.fault).collect();
-            assert_eq!(kinds.len(), 9);
+            assert_eq!(kinds.len(), 10);
         }
     }
 
@@ -236,6 +271,28 @@ mod tests {
     fn a_pause_outlives_the_lease() {
         let steps = timetable(9, Length::Faults(100), &[Fault::Pause], 2);
         assert!(steps.iter().all(|step| step.hold_ms > 2_000));
+    }
+
+    #[test]
+    fn clocks_jump_forward_and_back_by_minutes_and_by_hours() {
+        let steps = timetable(9, Length::Faults(100), &[Fault::Clock], 3);
+        let jumps: Vec<i64> = steps.iter().map(|step| step.jump_s).collect();
+        assert!(jumps.iter().all(|jump| (60..=6 * 3600).contains(&jump.abs())));
+        for (from, to) in [(-6 * 3600, -3600), (-3540, -60), (60, 3540), (3600, 6 * 3600)] {
+            let of_kind = jumps.iter().filter(|jump| (from..=to).contains(*jump)).count();
+            assert!(of_kind > 10, "{of_kind} of a hundred from {from} to {to} s");
+        }
+    }
+
+    #[test]
+    fn a_clock_says_whose_it_is_and_where_it_jumps() {
+        let step = |jump_s| Step {
+            fault: Fault::Clock,
+            jump_s,
+            ..rolling(2)[1]
+        };
+        assert_eq!(step(7200).subject(), "node2, 2 h forward");
+        assert_eq!(step(-720).subject(), "node2, 12 min back");
     }
 
     #[test]

@@ -192,7 +192,8 @@ pub struct Chaos {
     /// So many seeds, one after another, from --seed on; each on fresh nodes
     #[arg(long, default_value_t = 1)]
     pub seeds: u64,
-    /// Faults to choose from: kill, pause, drain, join, cut (of nodes), kafka, mongodb, redis, s3 [default: all]
+    /// Faults to choose from: kill, pause, drain, join, cut, clock (of nodes), kafka, mongodb, redis, s3 [default: all that can be
+    /// had here; a clock needs a C compiler]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub faults: Vec<Fault>,
     #[arg(long, default_value_t = 60)]

@@ -3,6 +3,10 @@
 mod breaking;
 mod probe;
 
+use std::sync::Arc;
+
+use anyhow::bail;
+
 use self::breaking::{Told, possible};
 use self::probe::Probe;
 use super::{CONNECT_PATIENCE_S, PREPARE_RATE};
@@ -10,6 +14,7 @@ use crate::cast::Cast;
 use crate::chaos::timetable::Length;
 use crate::chaos::{Fault, Sent, Span, reckon, rolling, timetable};
 use crate::cli::{Chaos, Common};
+use crate::cluster::Clocks;
 use crate::plan::{Acks, Command, Lane, What, Who};
 use crate::report::{FaultRow, Row, Section};
 use crate::stage::Stage;
@@ -32,13 +37,24 @@ const TOKENS: (&str, &str) = ("ROOKERY_AUTH__ACCESS_TOKEN_SECONDS", "86400");
 const SHARDS: (&str, &str) = ("ROOKERY_CLUSTER__SHARDS", "48");
 
 /// What must be settled before the first node is started.
-pub fn prepare_chaos(common: &mut Common, options: &Chaos) {
-    if common.url.is_empty() {
-        common.nodes = common.nodes.or(Some(3));
-        common.cables = wanted(options).contains(&Fault::Cut);
-        let own = [TOKENS, SHARDS].map(|(key, value)| (key.to_owned(), value.to_owned()));
-        common.server_env.splice(0..0, own);
+pub fn prepare_chaos(common: &mut Common, options: &Chaos) -> anyhow::Result<()> {
+    if !common.url.is_empty() {
+        return Ok(());
     }
+    let wanted = wanted(options);
+    common.nodes = common.nodes.or(Some(3));
+    common.cables = wanted.contains(&Fault::Cut);
+    let own = [TOKENS, SHARDS].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    common.server_env.splice(0..0, own);
+    if wanted.contains(&Fault::Clock) {
+        let clocks = Clocks::make(&common.found_binary()?, &common.server_env);
+        common.clocks = Some(match clocks {
+            // Whoever asks for it by name is not to take another schedule for the one they meant.
+            Err(error) if options.faults.contains(&Fault::Clock) => bail!("{error:#}; or leave clock out of --faults"),
+            made => made.map(Arc::new).map_err(|error| format!("{error:#}")),
+        });
+    }
+    Ok(())
 }
 
 fn wanted(options: &Chaos) -> Vec<Fault> {

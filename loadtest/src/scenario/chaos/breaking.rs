@@ -40,6 +40,11 @@ pub fn possible(stage: &Stage, wanted: &[Fault]) -> (Vec<Fault>, Vec<String>) {
         Fault::Cut if stage.cluster.as_ref().is_none_or(|cluster| cluster.cables.is_none()) => {
             Some("links can be cut only between nodes that were started here")
         }
+        Fault::Clock => match &stage.common.clocks {
+            Some(Ok(_)) => None,
+            Some(Err(why)) => Some(why.as_str()),
+            None => Some("clocks can jump only on nodes that were started here"),
+        },
         Fault::Cut if nodes < 2 => Some("there are no two nodes"),
         Fault::Gone(kind) if stage.services.as_ref().is_none_or(|services| !services.can_break(kind)) => {
             Some("the service was not started by deploy/services/up, or is not told of by --services")
@@ -74,6 +79,11 @@ pub fn play(trial: &mut Trial<'_>, step: Step, probe: &Probe) -> anyhow::Result<
         Fault::Drain => drain(trial, step.node, hold)?,
         Fault::Join => join(trial, hold)?,
         Fault::Cut => cut(trial, step, hold)?,
+        Fault::Clock => {
+            cluster(trial)?.set_clock_off_by(step.node, step.jump_s)?;
+            trial.rest(hold)?;
+            cluster(trial)?.set_clock_off_by(step.node, 0)?;
+        }
         Fault::Gone(kind) => without(trial, kind, step.frozen, hold)?,
     }
     let mended_ns = now_ns();

@@ -1,5 +1,6 @@
 //! The wall clock of one node, which can be set while the node runs, as a time server or the end of a machine's pause sets it: a
-//! small library that is loaded into the process (`clock.c`) adds to what is read of it. The monotonic clock stays what it is.
+//! small library that is loaded into the process adds to what is read of it. The monotonic clock stays what it is. The load
+//! harness has the same fault, and the library's source.
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ impl Clock {
     pub fn new() -> Self {
         let clock = Self(tempfile::tempdir().unwrap());
         clock.set_off_by(0);
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/support/clock.c");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../loadtest/src/cluster/clock.c");
         let mut cc = Command::new("cc");
         cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
             .arg(clock.library())

@@ -1,6 +1,6 @@
 /* A wall clock that is wrong, for the process that this is loaded into (LD_PRELOAD): by as many seconds as the file holds that
  * WALL_CLOCK_OFFSET names, one number of eight bytes in the machine's own order, which may change at any moment. The monotonic
- * clock stays what it is.
+ * clock stays what it is. Behind that number a 1 is written as soon as this is loaded: not every program loads it.
  *
  * Who waits until the wall clock shows a time, as librdkafka's threads do, waits for longer where that steps back meanwhile, as
  * with a machine's clock. Where it jumps ahead they still wait for as long as they meant to. */
@@ -25,13 +25,14 @@ static int (*wait_c11)(cnd_t *, mtx_t *, const struct timespec *);
 
 __attribute__((constructor)) static void begin(void) {
   const char *path = getenv("WALL_CLOCK_OFFSET");
-  int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+  int file = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
   void *mapped = mmap(NULL, sizeof *offset, PROT_READ, MAP_SHARED, file, 0);
   /* Some machines have two versions, of which the older is for programs of another age. */
   void *wait = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
   wait_pthread = wait ? wait : dlsym(RTLD_NEXT, "pthread_cond_timedwait");
   wait_c11 = dlsym(RTLD_NEXT, "cnd_timedwait");
-  if (mapped == MAP_FAILED || !wait_pthread || !wait_c11)
+  const int64_t loaded = 1;
+  if (mapped == MAP_FAILED || !wait_pthread || !wait_c11 || pwrite(file, &loaded, sizeof loaded, sizeof *offset) < 0)
     abort();
   close(file);
   offset = mapped;
