@@ -61,3 +61,6 @@ mod striped;
 mod supervisor;
 #[cfg(feature = "runtime")]
 mod validate;
+
+#[cfg(all(test, feature = "runtime"))]
+mod tests;

@@ -15,6 +15,7 @@ pub mod contract;
 pub mod deadline;
 pub mod lot;
 pub mod proxy;
+pub mod recorded;
 pub mod simulated;
 
 /// How long a test waits for what must happen.
