@@ -138,50 +138,64 @@ impl From<SignedIn> for Person {
     }
 }
 
-/// Signs up `count` people, many at a time, through all doors, with `homes` each asking for its own; `told` hears how many there
-/// are so far.
+/// Signs up `count` people; `told` hears how many there are so far.
 pub fn sign_up(
     doors: &[SocketAddr],
-    homes: bool,
     run: u32,
     count: usize,
     told: &(dyn Fn(usize) + Sync),
 ) -> anyhow::Result<Vec<Person>> {
-    let next = AtomicUsize::new(0);
-    let done = AtomicUsize::new(0);
-    let threads = AT_ONCE.min(count.max(1));
-    let rows = std::thread::scope(|scope| {
-        let work = |thread| -> Result<Vec<(usize, Person)>, Error> {
-            let mut http = Http::among(doors, thread);
-            let mut row = Vec::new();
-            loop {
-                let n = next.fetch_add(1, Ordering::Relaxed);
-                if n >= count || crate::sys::interrupted() {
-                    return Ok(row);
-                }
-                let body = SignUp {
-                    email: format!("load-{run:08x}-{n}@example.test"),
-                    name: format!("Load {n}"),
-                    password: PASSWORD,
-                };
-                let mut person = enter(&mut http, &body)?;
-                if homes {
-                    person.door = home(&mut http, doors, &person)?;
-                }
-                row.push((n, person));
-                told(done.fetch_add(1, Ordering::Relaxed) + 1);
-            }
+    let people = each(doors, count, told, |http, n| {
+        let body = SignUp {
+            email: format!("load-{run:08x}-{n}@example.test"),
+            name: format!("Load {n}"),
+            password: PASSWORD,
         };
-        let threads: Vec<_> = (0..threads).map(|n| scope.spawn(move || work(n))).collect();
+        enter(http, &body)
+    });
+    people.context("signing up (is the server's limits.signups_per_minute raised?)")
+}
+
+/// Asks the cluster for everybody's door; `told` hears of how many it is known so far.
+pub fn find_homes(doors: &[SocketAddr], people: &mut [Person], told: &(dyn Fn(usize) + Sync)) -> anyhow::Result<()> {
+    let homes = each(doors, people.len(), told, |http, n| home(http, doors, &people[n]))?;
+    for (person, home) in people.iter_mut().zip(homes) {
+        person.door = home;
+    }
+    Ok(())
+}
+
+/// Does something `count` times, many at a time and through all doors; answers what came of each, in order. Fewer when interrupted.
+fn each<T: Send>(
+    doors: &[SocketAddr],
+    count: usize,
+    told: &(dyn Fn(usize) + Sync),
+    work: impl Fn(&mut Http, usize) -> Result<T, Error> + Sync,
+) -> anyhow::Result<Vec<T>> {
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let share = &|thread| -> Result<Vec<(usize, T)>, Error> {
+        let mut http = Http::among(doors, thread);
+        let mut row = Vec::new();
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            if n >= count || crate::sys::interrupted() {
+                return Ok(row);
+            }
+            row.push((n, work(&mut http, n)?));
+            told(done.fetch_add(1, Ordering::Relaxed) + 1);
+        }
+    };
+    let rows = std::thread::scope(|scope| {
+        let threads = 0..AT_ONCE.min(count.max(1));
+        let threads: Vec<_> = threads.map(|n| scope.spawn(move || share(n))).collect();
         threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
     });
-    let mut people = Vec::with_capacity(count);
+    let mut all = Vec::with_capacity(count);
     for row in rows {
-        let row = row.map_err(|_| anyhow::anyhow!("a sign-up thread panicked"))?;
-        people.extend(row.context("signing up (is the server's limits.signups_per_minute raised?)")?);
+        all.extend(row.map_err(|_| anyhow::anyhow!("a thread that asks the server panicked"))??);
     }
-    people.sort_by_key(|(n, _)| *n);
-    Ok(people.into_iter().map(|(_, person)| person).collect())
+    all.sort_by_key(|(n, _)| *n);
+    Ok(all.into_iter().map(|(_, one)| one).collect())
 }
 
 /// Signs somebody up. A service behind the server may falter when a hundred thousand come at once; where that left open whether the

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use rookery_actors::time::Timestamp;
 
-use crate::cast::{self, Cast};
+use crate::cast::{self, Cast, Person};
 use crate::cli::Common;
 use crate::cluster::{Cluster, Kind, Order, Services, node_name};
 use crate::console::Console;
@@ -216,16 +216,28 @@ impl Stage {
         let run = self.nonce.wrapping_add(self.parts);
         self.parts += 1;
         let console = &self.console;
-        let homes = self.doors.len() > 1 && self.common.route == Route::Home;
-        let people = cast::sign_up(&self.doors, homes, run, count, &|done| {
+        let people = cast::sign_up(&self.doors, run, count, &|done| {
             console.count("signing up", done, count)
         })?;
         self.console.end();
         if people.len() < count {
             bail!("interrupted while signing up");
         }
+        let from = cast.people.len();
         cast.people.extend(people);
-        Ok(())
+        self.find_homes(&mut cast.people[from..])
+    }
+
+    /// Finds everybody's door where that is asked for: it is another one once nodes have come, gone or been started anew.
+    pub fn find_homes(&self, people: &mut [Person]) -> anyhow::Result<()> {
+        if self.doors.len() < 2 || self.common.route != Route::Home {
+            return Ok(());
+        }
+        let count = people.len();
+        let console = &self.console;
+        let found = cast::find_homes(&self.doors, people, &|done| console.count("finding homes", done, count));
+        console.end();
+        found
     }
 
     /// Makes one group of these people; the first owns it.

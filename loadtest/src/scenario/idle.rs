@@ -29,6 +29,7 @@ pub fn idle(stage: &mut Stage, options: &Idle) -> anyhow::Result<Section> {
     if let Some(cluster) = &mut stage.cluster {
         cluster.restart()?;
         stage.follow()?;
+        stage.find_homes(&mut cast.people)?;
     }
     let manner = stage.manner(Acks::Never);
     let title = format!("{clients} connections in groups of {}", options.group);
