@@ -3,10 +3,11 @@
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use rookery_cluster::id::{NodeId, ShardId};
-use rookery_cluster::router::{Handler, Router};
+use rookery_cluster::router::{Handler, Puzzle, Router};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -384,6 +385,11 @@ impl Handler<Peer> for Inbox {
         if let Some(core) = self.0.upgrade() {
             core.receive(from, message);
         }
+    }
+
+    fn puzzled(&self, from: &NodeId, bytes: &Bytes) -> Puzzle {
+        let core = self.0.upgrade();
+        core.map_or(Puzzle::Later, |core| core.puzzled(from, bytes))
     }
 }
 

@@ -1,6 +1,14 @@
 //! What nodes say to each other: questions to a conversation's owner, answers to whoever asked, deliveries to the nodes
 //! that own members' sessions, and who has which shard. On one node the same messages are handed over by value.
+//!
+//! **Of one release and the next.** A release sends only what the one before it reads, so that nodes can be upgraded one by
+//! one, and taken back. Messages have no version of their own: each is encoded once for all the nodes that get it, and so
+//! cannot be as one link would like it. What they say grows by fields that may be missing; a new variant is read by one
+//! release and sent by the next. Where that is not enough the version of frames ([`rookery_cluster::wire::VERSION`]) rises,
+//! which nodes agree on before they have a link, and which an operator is told of. Recordings hold it (`tests.rs` of this
+//! crate). What is said nevertheless and cannot be read is met by [`later`].
 
+pub mod later;
 pub mod parcel;
 
 use std::sync::Arc;
@@ -88,8 +96,8 @@ impl Wire for Peer {
             .into()
     }
 
-    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
-        read_msgpack(&bytes).map_err(|_| Malformed("not a message of the interchange"))
+    fn decode(bytes: &Bytes) -> Result<Self, Malformed> {
+        read_msgpack(bytes).map_err(|_| Malformed("not a message of the interchange"))
     }
 }
 

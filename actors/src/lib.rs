@@ -46,6 +46,8 @@ mod presence;
 #[cfg(feature = "runtime")]
 mod projector;
 #[cfg(feature = "runtime")]
+mod puzzles;
+#[cfg(feature = "runtime")]
 mod recovery;
 #[cfg(all(test, feature = "runtime"))]
 mod samples;

@@ -31,6 +31,7 @@ macro_rules! every {
 }
 
 mod frames;
+mod later;
 mod messages;
 mod recorded;
 mod values;

@@ -17,7 +17,7 @@ impl Wire for Number {
         Bytes::copy_from_slice(&self.0.to_be_bytes())
     }
 
-    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+    fn decode(bytes: &Bytes) -> Result<Self, Malformed> {
         let bytes = bytes.as_ref().try_into().map_err(|_| Malformed("not eight bytes"))?;
         Ok(Self(u64::from_be_bytes(bytes)))
     }

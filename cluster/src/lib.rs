@@ -31,3 +31,4 @@ pub mod transport;
 pub mod wire;
 
 mod hash;
+mod seldom;

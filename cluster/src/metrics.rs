@@ -6,8 +6,8 @@ use metrics::{
 
 use crate::membership::lease::Answer;
 use crate::membership::{Cluster, NodeState};
+use crate::router::Puzzle;
 use crate::transport::SendError;
-use crate::wire::Malformed;
 
 const SENT: &str = "cluster_messages_sent_total";
 const REFUSED: &str = "cluster_messages_refused_total";
@@ -53,7 +53,7 @@ pub const TABLE: &[(&str, &str, &[&str], &str)] = &[
         DROPPED,
         "counter",
         &["reason"],
-        "Messages from other nodes that were dropped, by reason.",
+        "Messages from other nodes that could not be read, by reason: malformed, or later (of a later release, in whole or in part).",
     ),
     (
         EPOCH,
@@ -148,6 +148,7 @@ pub(crate) struct Counters {
     pub(crate) sent: Counter,
     pub(crate) received: Counter,
     malformed: Counter,
+    later: Counter,
 }
 
 impl Counters {
@@ -156,6 +157,7 @@ impl Counters {
             sent: counter!(SENT),
             received: counter!(RECEIVED),
             malformed: counter!(DROPPED, "reason" => "malformed"),
+            later: counter!(DROPPED, "reason" => "later"),
         }
     }
 
@@ -164,8 +166,11 @@ impl Counters {
         counter!(REFUSED, "reason" => error.reason()).increment(1);
     }
 
-    pub(crate) fn malformed(&self, _why: Malformed) {
-        self.malformed.increment(1);
+    pub(crate) fn puzzled(&self, puzzle: Puzzle) {
+        match puzzle {
+            Puzzle::Malformed => self.malformed.increment(1),
+            Puzzle::Later => self.later.increment(1),
+        }
     }
 }
 

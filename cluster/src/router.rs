@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -14,15 +15,30 @@ use crate::id::{NodeId, ShardId};
 use crate::membership::{Table, View};
 use crate::metrics::Counters;
 use crate::placement::Impossible;
+use crate::seldom::Seldom;
 pub use crate::transport::SendError;
 use crate::transport::{NoPeers, Sink, Transport};
-use crate::wire::Wire;
+use crate::wire::{Malformed, Wire};
 
 /// Takes the messages that are for this node.
 pub trait Handler<M>: Send + Sync + 'static {
     /// Called inline: for a message of this node on the sender's thread, from within its send (so it must hold no lock that
     /// a handler takes); for one of a peer on the transport's. It must not block.
     fn handle(&self, from: &NodeId, message: M);
+
+    /// What a peer said and this release cannot read. Whoever understands some of it does what can be done for who waits.
+    fn puzzled(&self, _from: &NodeId, _bytes: &Bytes) -> Puzzle {
+        Puzzle::Malformed
+    }
+}
+
+/// What it is that cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Puzzle {
+    /// No message.
+    Malformed,
+    /// A message, or a part of one, of a later release.
+    Later,
 }
 
 /// Routes messages of one type. Cheap to clone.
@@ -39,6 +55,7 @@ struct Inner<M> {
     handler: OnceLock<Arc<dyn Handler<M>>>,
     transport: Arc<dyn Transport>,
     counters: Counters,
+    unread: Seldom,
 }
 
 impl<M> Clone for Router<M> {
@@ -63,6 +80,7 @@ impl<M: Wire> Router<M> {
             handler: OnceLock::new(),
             transport,
             counters: Counters::resolve(),
+            unread: Seldom::default(),
         }));
         router.0.mark_local(&router.table());
         router
@@ -187,6 +205,15 @@ impl<M: 'static> Inner<M> {
         Ok(())
     }
 
+    fn puzzled(&self, from: &NodeId, payload: &Bytes, error: Malformed) {
+        let Some(handler) = self.handler.get() else { return };
+        let puzzle = handler.puzzled(from, payload);
+        self.counters.puzzled(puzzle);
+        if let Some(messages) = self.unread.is_to_be_told(Instant::now()) {
+            tracing::warn!(%from, %error, ?puzzle, messages, "a peer said what this node cannot read");
+        }
+    }
+
     /// Callers hold the table's lock, or nobody else has the router yet.
     fn mark_local(&self, table: &Table) {
         let mut words = vec![0; self.local.len()];
@@ -211,16 +238,13 @@ impl<M: Wire> Sink for Inbox<M> {
         let Some(inner) = self.0.upgrade() else {
             return;
         };
-        match M::decode(payload) {
+        match M::decode(&payload) {
             Ok(message) => {
                 inner.counters.received.increment(1);
                 // Peers are listened to only once there is a handler.
                 let _ = inner.handle(from, message);
             }
-            Err(error) => {
-                inner.counters.malformed(error);
-                tracing::warn!(%from, %error, "dropped a message");
-            }
+            Err(error) => inner.puzzled(from, &payload, error),
         }
     }
 }

@@ -12,10 +12,10 @@ pub trait Wire: Sized + Send + 'static {
     fn encode(&self) -> Bytes;
 
     /// The message that these bytes are. Must refuse every malformed input, and allocate no more than its size suggests.
-    fn decode(bytes: Bytes) -> Result<Self, Malformed>;
+    fn decode(bytes: &Bytes) -> Result<Self, Malformed>;
 }
 
-/// The bytes are no message.
+/// The bytes are no message, or one of a later release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed message from a peer: {0}")]
 pub struct Malformed(pub &'static str);

@@ -286,7 +286,7 @@ fn a_photo_that_is_taken_away_is_taken_away_on_another_node_too() {
         origin: Origin::Nobody,
         question: Question::Do { command, repeat: false },
     });
-    assert_eq!(Peer::decode(ask.encode()).unwrap(), ask);
+    assert_eq!(Peer::decode(&ask.encode()).unwrap(), ask);
 }
 
 #[test]
@@ -295,18 +295,18 @@ fn deep_nesting_is_refused_and_costs_no_stack() {
     // In the place of the list of frames.
     let mut bytes = notify[..notify.len() - 1].to_vec();
     bytes.extend([0x91; 60_000]);
-    assert!(Peer::decode(bytes.into()).is_err());
+    assert!(Peer::decode(&bytes.into()).is_err());
 }
 
 proptest! {
     #[test]
     fn every_message_comes_over_as_it_was_sent(peer in peer()) {
-        prop_assert_eq!(Peer::decode(peer.encode()).unwrap(), peer);
+        prop_assert_eq!(Peer::decode(&peer.encode()).unwrap(), peer);
     }
 
     #[test]
     fn no_bytes_make_the_receiver_panic(bytes in vec(any::<u8>(), 0..200)) {
-        Peer::decode(bytes.into()).ok();
+        Peer::decode(&bytes.into()).ok();
     }
 
     #[test]
@@ -321,7 +321,7 @@ proptest! {
             bytes[index] = byte;
         }
         let cut = bytes[..cut.index(bytes.len())].to_vec();
-        Peer::decode(bytes.into()).ok();
-        Peer::decode(cut.into()).ok();
+        Peer::decode(&bytes.into()).ok();
+        Peer::decode(&cut.into()).ok();
     }
 }

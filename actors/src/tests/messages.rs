@@ -331,7 +331,7 @@ fn heads() -> Vec<Sample<Heads>> {
     ])
 }
 
-fn plug() -> Plug {
+pub fn plug() -> Plug {
     Plug {
         connection: connection(),
         attempt: 2,
@@ -392,7 +392,7 @@ fn pushes() -> Vec<Sample<Parcel>> {
     by_urgency.into_iter().chain(by_frame).collect()
 }
 
-fn parcels() -> Vec<Sample<Parcel>> {
+pub fn parcels() -> Vec<Sample<Parcel>> {
     let refusals = every!(Refusal { NotOwner, Problem, Replaced } vec![
         of(Refusal::NotOwner),
         of(Refusal::Problem(problem(ErrorCode::Unavailable))),

@@ -13,7 +13,7 @@ use crate::interchange::Peer;
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 
 fn read(bytes: &[u8]) -> Result<Peer, String> {
-    Peer::decode(Bytes::copy_from_slice(bytes)).map_err(|error| error.to_string())
+    Peer::decode(&Bytes::copy_from_slice(bytes)).map_err(|error| error.to_string())
 }
 
 #[test]

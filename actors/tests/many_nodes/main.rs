@@ -4,5 +4,6 @@
 
 mod load;
 mod moves;
+mod releases;
 mod sessions;
 mod support;

@@ -102,6 +102,11 @@ impl World {
         self.network.join(NodeId::from(name))
     }
 
+    /// A node that the test itself plays, by what it sends and hears.
+    pub fn play(&self, name: &'static str) -> Endpoint {
+        self.network.join(NodeId::from(name))
+    }
+
     /// A user whose session is at home on that node.
     pub fn user_of(&self, home: &str) -> UserId {
         let any = self.nodes.values().next().expect("there is a node");

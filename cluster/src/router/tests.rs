@@ -18,7 +18,7 @@ impl Wire for Note {
         self.0.clone().into()
     }
 
-    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+    fn decode(bytes: &Bytes) -> Result<Self, Malformed> {
         let bytes = Some(bytes.to_vec()).filter(|bytes| !bytes.is_empty());
         bytes.map(Self).ok_or(Malformed("empty"))
     }
@@ -176,7 +176,7 @@ fn local_messages_are_never_encoded() {
         fn encode(&self) -> Bytes {
             panic!("a local message was encoded")
         }
-        fn decode(_: Bytes) -> Result<Self, Malformed> {
+        fn decode(_: &Bytes) -> Result<Self, Malformed> {
             Err(Malformed("mute"))
         }
     }

@@ -1,0 +1,198 @@
+//! A node of a later release says what this one does not know: nobody waits in vain, and what else it says is heard. The
+//! later node is played by the test, which sends bytes.
+
+use std::collections::HashMap;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rookery_actors::id::{ConnectionId, ConversationId, LoginId, UserId};
+use rookery_actors::interchange::parcel::{Attach, Bag, Greeting, Parcel, Plug};
+use rookery_actors::interchange::{Answer, Ask, Forwarded, Origin, Peer, Question, Reply};
+use rookery_actors::protocol::client::Request;
+use rookery_actors::protocol::{ClientFrame, ErrorCode, ServerFrame, Target};
+use rookery_actors::time::Timestamp;
+use rookery_cluster::id::{NodeId, ShardId};
+use rookery_cluster::membership::Epoch;
+use rookery_cluster::testkit::listen;
+use rookery_cluster::transport::Transport as _;
+use rookery_cluster::transport::memory::Endpoint;
+use rookery_cluster::wire::Wire as _;
+use serde_json::{Value, json};
+
+use crate::support::{SHARDS, World, table};
+
+/// Much less than how long an ask is waited for.
+const SOON: Duration = Duration::from_secs(7);
+
+/// The node of the later release.
+struct Later {
+    endpoint: Endpoint,
+    heard: Receiver<(NodeId, Bytes)>,
+}
+
+impl Later {
+    fn join(world: &World) -> Self {
+        let endpoint = world.play("later");
+        let heard = listen(&endpoint);
+        Self { endpoint, heard }
+    }
+
+    /// Says something to `a` that has been changed to what `a` cannot read.
+    fn say(&self, peer: &Peer, change: impl FnOnce(&mut Value)) {
+        let mut value = rmp_serde::from_slice(&peer.encode()).unwrap();
+        change(&mut value);
+        let bytes: Bytes = rmp_serde::to_vec_named(&value).unwrap().into();
+        assert!(Peer::decode(&bytes).is_err());
+        self.endpoint.send(&"a".into(), 0, bytes).unwrap();
+    }
+
+    /// What it hears until something is what is waited for.
+    async fn hear<T>(&self, mut wanted: impl FnMut(Peer) -> Option<T>) -> T {
+        let since = Instant::now();
+        loop {
+            while let Ok((_, bytes)) = self.heard.try_recv() {
+                if let Some(found) = wanted(Peer::decode(&bytes).unwrap()) {
+                    return found;
+                }
+            }
+            assert!(since.elapsed() < SOON, "it was not said");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+fn put(place: &'static str, what: Value) -> impl FnOnce(&mut Value) {
+    move |value| *value.pointer_mut(place).unwrap() = what
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_and_not_known_is_to_be_asked_again() {
+    let world = World::of(&["a"]).await;
+    let later = Later::join(&world);
+    let user = UserId::fresh();
+    let origin = Origin::Node {
+        node: "later".into(),
+        ticket: 7,
+        connection: None,
+    };
+    let ask = Ask {
+        conversation: ConversationId::direct(user, UserId::fresh()),
+        origin: origin.clone(),
+        question: Question::Typing { user },
+    };
+    let forwarded = Forwarded {
+        ask,
+        epoch: Epoch(1),
+        within_ms: 10_000,
+    };
+    later.say(
+        &Peer::Forward(Box::new(forwarded)),
+        put("/Forward/ask/question", json!({"Sing": {"loud": true}})),
+    );
+    let answer = later.hear(|peer| match peer {
+        Peer::Answer(answer) => Some(answer),
+        _ => None,
+    });
+    let Answer { to, reply } = *answer.await;
+    assert_eq!(to, origin);
+    assert_eq!(reply.unwrap_err().code, ErrorCode::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_not_known_leaves_the_outcome_open() {
+    let mut world = World::of(&["a"]).await;
+    let later = Later::join(&world);
+    world.place(&["a", "later"]).await;
+    let owners = table(2, &["a", "later"]).placement;
+    let ada = world.user_of("a");
+    let is_later = |bob: &UserId| {
+        let conversation = ConversationId::direct(ada, *bob);
+        *owners.owner(ShardId::of(conversation.as_bytes(), SHARDS)) == "later".into()
+    };
+    let bob = std::iter::repeat_with(|| world.user_of("a")).find(is_later).unwrap();
+    let ada = world.connect("a", ada, None).await;
+    ada.send(Target::User(bob), "one");
+    let asked = later.hear(|peer| match peer {
+        Peer::Forward(forwarded) => Some(forwarded.ask.origin),
+        _ => None,
+    });
+    let (to, since) = (asked.await, Instant::now());
+    let answer = Answer {
+        to,
+        reply: Ok(Reply::Noted(true)),
+    };
+    later.say(
+        &Peer::Answer(Box::new(answer)),
+        put("/Answer/reply/Ok", json!({"Sung": 3})),
+    );
+    let timed_out = |frame: &ServerFrame| matches!(frame, ServerFrame::Error { id: Some(id), code: ErrorCode::Timeout, .. } if id == "one");
+    ada.socket.wait("a timeout", |got| got.iter().any(timed_out)).await;
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parcel_that_is_not_known_spoils_no_other() {
+    let world = World::of(&["a"]).await;
+    let later = Later::join(&world);
+    let plug = Plug {
+        connection: ConnectionId(77),
+        attempt: 1,
+    };
+    let attach = Parcel::Attach(Box::new(Attach {
+        plug,
+        epoch: Epoch(2),
+        gateway: "later".into(),
+        user: world.user_of("a"),
+        login: LoginId::fresh(),
+        device: None,
+        device_name: "test".into(),
+        since: Timestamp::now(),
+        greeting: Greeting::Hello,
+    }));
+    let bag = |number, parcel| {
+        Peer::Bag(Bag {
+            stream: 1,
+            number,
+            parcels: vec![parcel],
+        })
+    };
+    let add = |strange: Value| {
+        move |value: &mut Value| {
+            let parcels = value.pointer_mut("/Bag/parcels").unwrap();
+            parcels.as_array_mut().unwrap().insert(0, strange);
+        }
+    };
+    later.say(&bag(0, attach), add(json!({"Wave": [plug]})));
+    let attached = |parcel: &Parcel| matches!(parcel, Parcel::Attached(of, _) if *of == plug);
+    later
+        .hear(|peer| matches!(peer, Peer::Bag(bag) if bag.parcels.iter().any(attached)).then_some(()))
+        .await;
+    let conversation = ConversationId::direct(UserId::fresh(), UserId::fresh());
+    let known = Request {
+        id: Some("known".into()),
+        frame: ClientFrame::Delete { conversation, seq: 1 },
+    };
+    let sing = json!({"Frame": [plug, {"t": "sing", "id": "strange", "loud": true}]});
+    later.say(&bag(1, Parcel::Frame(plug, Box::new(known))), add(sing));
+    let mut refused = HashMap::new();
+    let both = later.hear(|peer| {
+        let Peer::Bag(bag) = peer else { return None };
+        for frame in bag.parcels.iter().flat_map(pushed) {
+            if let ServerFrame::Error { id: Some(id), code, .. } = frame {
+                refused.insert(id.clone(), *code);
+            }
+        }
+        (refused.len() == 2).then(|| (refused["known"], refused["strange"]))
+    });
+    assert_eq!(both.await, (ErrorCode::NotFound, ErrorCode::Unavailable));
+}
+
+/// The frames of a parcel, which must not end the socket's attachment.
+fn pushed(parcel: &Parcel) -> &[ServerFrame] {
+    assert!(!matches!(parcel, Parcel::Refused(..) | Parcel::Close(..)), "{parcel:?}");
+    match parcel {
+        Parcel::Push { frames, .. } => frames.frames(),
+        _ => &[],
+    }
+}
