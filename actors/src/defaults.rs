@@ -31,7 +31,8 @@ pub const RECEIPT_INTERVAL_MS: i64 = 1_000;
 pub const TYPING_INTERVAL_MS: i64 = 3_000;
 /// Projections are stored this often; more of them share a commit when the store is slower.
 pub const PROJECT_INTERVAL: Duration = Duration::from_millis(200);
-/// Bytes of entries that wait for the store, at most: beyond it sends answer `unavailable`. Some seconds of a node's highest rate.
+/// Bytes of entries that wait for the store, at most, where the configuration does not say otherwise: beyond it sends answer
+/// `unavailable`. Some seconds of a node's highest rate.
 pub const UNSTORED_BYTES: usize = 160 << 20;
 /// So many bytes do not wait for others: one commit of the store must not take long.
 pub const BYTES_A_COMMIT: usize = 4 << 20;

@@ -91,7 +91,12 @@ pub struct Hub {
 impl Hub {
     /// Starts the actors. A node alone reads back what the log has beyond the store, then serves; one of a cluster serves
     /// what tables give it.
-    pub async fn start(router: Router<Peer>, ports: Ports, limits: Arc<Limits>) -> Result<Arc<Self>, PortError> {
+    pub async fn start(
+        router: Router<Peer>,
+        ports: Ports,
+        limits: Arc<Limits>,
+        unstored_bytes: usize,
+    ) -> Result<Arc<Self>, PortError> {
         let own = Arc::new(OnceLock::new());
         let mut shards = Vec::with_capacity(usize::from(ports.log.shards()));
         for number in 0..ports.log.shards() {
@@ -114,7 +119,7 @@ impl Hub {
             limits,
             rosters: Rosters::default(),
             calls: Calls::default(),
-            projector: Projector::default(),
+            projector: Projector::new(unstored_bytes),
             loader,
             cursors: Cursors::default(),
             presence: Presence::default(),

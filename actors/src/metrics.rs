@@ -51,6 +51,12 @@ pub const TABLE: &[(&str, &str, &[&str], &str)] = &[
         "Batches of projections the store refused; each is tried again.",
     ),
     (
+        "actors_unstored_bytes",
+        "gauge",
+        &[],
+        "Bytes that wait for the store, about; beyond unstored_bytes sends are refused.",
+    ),
+    (
         "actors_replays_total",
         "counter",
         &[],

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use metrics::{Gauge, gauge};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
@@ -15,10 +16,12 @@ use crate::ports::chats::{Entry, Projection, Step, StoredChange};
 use crate::ports::log::Offset;
 
 /// Gathers projections. What waits is bounded by [`is_full`](Self::is_full), which senders ask first.
-#[derive(Default)]
 pub struct Projector {
     waiting: Mutex<Waiting>,
     wake: Notify,
+    /// Bytes that may wait.
+    most: usize,
+    held: Gauge,
 }
 
 #[derive(Default)]
@@ -33,7 +36,24 @@ struct Waiting {
     flushes: Vec<oneshot::Sender<()>>,
 }
 
+impl Waiting {
+    /// All that the store does not have yet.
+    fn held(&self) -> usize {
+        self.bytes + self.storing
+    }
+}
+
 impl Projector {
+    /// One that is full beyond so many bytes.
+    pub fn new(most: usize) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            wake: Notify::new(),
+            most,
+            held: gauge!("actors_unstored_bytes"),
+        }
+    }
+
     /// Takes what one conversation has to make durable. `urgent` does not wait for others.
     pub fn push(&self, projection: Projection, offsets: &[Offset], urgent: bool) {
         let mut waiting = self.waiting.lock();
@@ -45,6 +65,7 @@ impl Projector {
             None => drop(waiting.projections.insert(projection.conversation, projection)),
         }
         let hurry = urgent || waiting.bytes >= defaults::BYTES_A_COMMIT;
+        self.held.set(waiting.held() as f64);
         drop(waiting);
         if hurry {
             self.wake.notify_one();
@@ -53,8 +74,7 @@ impl Projector {
 
     /// So much waits for the store that nothing more should be sent.
     pub fn is_full(&self) -> bool {
-        let waiting = self.waiting.lock();
-        waiting.bytes + waiting.storing > defaults::UNSTORED_BYTES
+        self.waiting.lock().held() > self.most
     }
 
     /// Returns when everything pushed so far is stored and committed.
@@ -73,7 +93,9 @@ impl Projector {
     }
 
     fn stored(&self) {
-        self.waiting.lock().storing = 0;
+        let mut waiting = self.waiting.lock();
+        waiting.storing = 0;
+        self.held.set(waiting.held() as f64);
     }
 }
 
@@ -172,5 +194,39 @@ async fn commit(core: &Arc<Hub>, mut offsets: Vec<(u16, Offset)>) {
     }
     if let Err(error) = core.log.commit(positions).await {
         error.log("commit log positions; they are committed with the next ones");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rookery_cluster::id::ShardId;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::time::Timestamp;
+
+    fn projection(number: u128) -> Projection {
+        Projection {
+            conversation: ConversationId(Uuid::from_u128(number)),
+            shard: ShardId(0),
+            applied: 1,
+            head: 1,
+            active_at: Timestamp(0),
+            steps: vec![Step::Left(Vec::new())],
+        }
+    }
+
+    #[test]
+    fn it_is_full_beyond_its_bound_until_what_was_taken_is_stored() {
+        let projector = Projector::new(2 * ENTRY_BYTES);
+        projector.push(projection(1), &[], false);
+        projector.push(projection(2), &[], false);
+        assert!(!projector.is_full());
+        let taken = projector.take();
+        assert_eq!(taken.projections.len(), 2);
+        projector.push(projection(1), &[], false);
+        assert!(projector.is_full(), "what is being stored is not stored yet");
+        projector.stored();
+        assert!(!projector.is_full());
     }
 }

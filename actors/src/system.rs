@@ -101,9 +101,15 @@ pub struct System(Arc<Hub>);
 
 impl System {
     /// Starts the actors over their ports. A node alone reads back what the log has beyond the store and serves everything;
-    /// one of a cluster serves nothing before [`place`](Self::place) says what is its own.
-    pub async fn start(router: Router<Peer>, ports: Ports, limits: Arc<Limits>) -> Result<Self, PortError> {
-        Hub::start(router, ports, limits).await.map(Self)
+    /// one of a cluster serves nothing before [`place`](Self::place) says what is its own. What waits for the store is held to
+    /// about `unstored_bytes`.
+    pub async fn start(
+        router: Router<Peer>,
+        ports: Ports,
+        limits: Arc<Limits>,
+        unstored_bytes: usize,
+    ) -> Result<Self, PortError> {
+        Hub::start(router, ports, limits, unstored_bytes).await.map(Self)
     }
 
     /// Attaches a socket to its user's session. On success `hello` is already on its way to the outlet and `sync` follows.

@@ -80,7 +80,7 @@ pub async fn open(config: &Config, lifecycle: &Lifecycle) -> Result<Node, Failur
             .map_err(|error| Failure::internal(format!("place the shards: {error}")))?,
     };
     let addresses = joined.as_ref().map(|joined| Addresses::of(joined.cluster()));
-    let system = start_actors(&router, &stores, &files, &limits).await?;
+    let system = start_actors(&router, &stores, &files, &limits, config.process.unstored_bytes).await?;
     let accounts = Accounts::start(Setup {
         settings: config.auth.clone(),
         limits: Arc::clone(&limits),
@@ -188,6 +188,7 @@ async fn start_actors(
     stores: &Stores,
     files: &Files,
     limits: &Arc<Limits>,
+    unstored_bytes: usize,
 ) -> Result<System, Failure> {
     let ports = Ports {
         log: stores.log.clone(),
@@ -195,7 +196,7 @@ async fn start_actors(
         accounts: Arc::clone(&stores.accounts),
         attachments: Arc::new(files.clone()),
     };
-    let started = System::start(router.clone(), ports, Arc::clone(limits)).await;
+    let started = System::start(router.clone(), ports, Arc::clone(limits), unstored_bytes).await;
     started.map_err(|error| Failure::new(Status::DataDirectory, format!("read back the event log: {error}")))
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rookery_actors::defaults::UNSTORED_BYTES;
 use rookery_actors::frames::Frames;
 use rookery_actors::id::{ConnectionId, ConversationId, DeviceId, LoginId, UserId};
 use rookery_actors::outlet::{Outlet, Pushed, Urgency};
@@ -66,7 +67,7 @@ impl World {
         let node = NodeId::from(name);
         let transport = Arc::new(self.network.join(node.clone()));
         let router = Router::new(node, table(0, &[name]), transport);
-        let system = System::start(router, self.services.ports(), Arc::clone(&self.limits)).await;
+        let system = System::start(router, self.services.ports(), Arc::clone(&self.limits), UNSTORED_BYTES).await;
         self.nodes.insert(name, system.expect("the node starts"));
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rookery_actors::defaults::UNSTORED_BYTES;
 use rookery_actors::id::{ConnectionId, UserId};
 use rookery_actors::protocol::Limits;
 use rookery_actors::system::{Ports, System};
@@ -130,7 +131,7 @@ impl World {
             messages_burst: 100_000,
             ..Limits::default()
         });
-        let Ok(system) = System::start(router, ports, limits).await else {
+        let Ok(system) = System::start(router, ports, limits, UNSTORED_BYTES).await else {
             panic!("node {name} does not start");
         };
         transport.observe(Arc::new(Links(system.clone())));

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use rookery_actors::defaults::UNSTORED_BYTES;
 use serde::{Deserialize, Serialize};
 
 use super::settings;
@@ -25,6 +26,9 @@ settings! {
         worker_threads: usize = 0;
         /// How long a stop may take, in seconds: clients are told to go, what is unflushed is flushed, then sockets close.
         drain_seconds: u32 = 20;
+        /// Bytes of messages that may wait in memory for the store, about, on each node: beyond it sends are answered
+        /// `unavailable` until the store has taken some. So it is how much may be said while MongoDB is away.
+        unstored_bytes: usize = UNSTORED_BYTES;
         /// The token that `/admin` wants as `Authorization: Bearer`. Empty: read from `admin_token_file`.
         admin_token: String = String::new();
         /// The file that holds the admin token. Empty: `admin-token` in the data directory, made at first start.

@@ -11,6 +11,8 @@ use super::{Loaded, Process, schema, table, tables};
 const ADMIN_TOKEN_BYTES: usize = 16;
 /// Most worker threads; more only adds contention.
 const MOST_WORKERS: usize = 1024;
+/// Least that may wait for the store: what is said between two of its commits must have room.
+const LEAST_UNSTORED: usize = 64 * 1024;
 /// Longest drain, in seconds.
 const LONGEST_DRAIN: u32 = 3600;
 /// Largest frame a node may be told to take: it is held in memory whole.
@@ -151,6 +153,11 @@ fn musts(process: &Process, limits: &Limits) -> Vec<Rule> {
             "at most 1024",
         ),
         rule(
+            process.unstored_bytes >= LEAST_UNSTORED,
+            &["unstored_bytes"],
+            "at least 65536: less would refuse messages while the store keeps up",
+        ),
+        rule(
             (1..=LONGEST_DRAIN).contains(&process.drain_seconds),
             &["drain_seconds"],
             "from 1 to 3600",
@@ -215,6 +222,10 @@ mod tests {
             ("[auth]\naccess_token_seconds = 0", vec!["auth.access_token_seconds"]),
             ("[auth]\npassword_memory_kib = 1", vec!["auth.password_memory_kib"]),
             ("drain_seconds = 0", vec!["drain_seconds"]),
+            (
+                "unstored_bytes = 65535",
+                vec!["unstored_bytes", "65536", "rookery.toml:1"],
+            ),
             ("[redis]\nurl = \"localhost\"", vec!["redis.url", "redis://"]),
             ("[log]\nfilter = \"a=b=c\"", vec!["log.filter", "rookery.toml:2"]),
         ] {
