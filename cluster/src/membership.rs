@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::NodeId;
 use crate::placement::{Candidate, Impossible, Placement};
+use crate::wire::Versions;
 
 /// Counts the changes of the membership. Of two views the one with the higher epoch is right.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
@@ -60,6 +61,8 @@ pub struct Member {
     pub fingerprint: Fingerprint,
     /// Where clients reach it, if they can reach it by itself.
     pub public_url: Option<String>,
+    /// The frames it speaks.
+    pub versions: Versions,
 }
 
 impl Member {
@@ -73,6 +76,7 @@ impl Member {
             address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             fingerprint: Fingerprint::default(),
             public_url: None,
+            versions: Versions::OWN,
         }
     }
 }

@@ -4,8 +4,14 @@
 //! version is of the frame, so that a node can tell a peer from another time before it reads what it cannot understand;
 //! how messages grow fields without a new version is the business of their own encoding. The lane is not in the frame: it
 //! is the stream.
+//!
+//! **One number for both.** The version of frames stands for the messages in them as well. Messages are encoded once for all
+//! the nodes that get them, so they cannot be of the version of one link; two numbers would be agreed on in the same
+//! handshake, by the same releases, and would tell an operator nothing that one does not. As a rule neither changes: a
+//! release sends what the one before reads. Where that cannot be, [`VERSION`] rises, and [`OLDEST`] a release later.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 
 /// A message that nodes send each other.
 pub trait Wire: Sized + Send + 'static {
@@ -26,6 +32,40 @@ pub const VERSION: u8 = 1;
 /// The oldest version of frames that this release still reads and writes: the newest one of the release before, so that a
 /// cluster can be upgraded node by node.
 pub const OLDEST: u8 = 1;
+
+/// The versions of frames that a node reads and writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Versions {
+    pub oldest: u32,
+    pub newest: u32,
+}
+
+impl Versions {
+    /// Those of this release.
+    pub const OWN: Self = Self {
+        oldest: OLDEST as u32,
+        newest: VERSION as u32,
+    };
+
+    /// The newest that both know.
+    pub fn common(self, other: Self) -> Option<u32> {
+        let newest = self.newest.min(other.newest);
+        (newest >= self.oldest.max(other.oldest)).then_some(newest)
+    }
+}
+
+/// Of a node from before nodes said which they know.
+impl Default for Versions {
+    fn default() -> Self {
+        Self { oldest: 1, newest: 1 }
+    }
+}
+
+impl std::fmt::Display for Versions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} to {}", self.oldest, self.newest)
+    }
+}
 
 /// The largest payload of a frame: a fan-out to a full roster is some 2 MiB (100,000 ids of 16 bytes and a message).
 pub const MAX_PAYLOAD: usize = 8 << 20;

@@ -17,8 +17,10 @@ use super::{Cluster, Epoch, Fingerprint, Incarnation, Member, NodeState, Table, 
 use crate::id::NodeId;
 use crate::placement::Placement;
 use crate::primary::{Fault, Primary};
+use crate::wire::Versions;
 
-/// What a node says of itself beside its state; read by every release there is, so fields are added only.
+/// What a node says of itself beside its state; read by every release there is, so fields are added only. The words for its
+/// state are a closed set: a finer one is a field here.
 #[derive(Serialize, Deserialize)]
 struct Card {
     weight: NonZeroU8,
@@ -27,6 +29,8 @@ struct Card {
     fingerprint: Fingerprint,
     #[serde(default)]
     public_url: Option<String>,
+    #[serde(default)]
+    versions: Versions,
 }
 
 /// Which view: two of the same epoch differ in their stamp, which happens when Redis lost the last of its data.
@@ -180,7 +184,7 @@ impl Registry {
             .arg(&*self.identity.node.0)
             .arg(self.holder)
             .arg(incarnation.0);
-        beat.arg(self.card(state))
+        beat.arg(stored(&self.identity, state))
             .arg(millis(self.timing.ttl))
             .arg(2 * millis(self.timing.heartbeat));
         beat.arg(self.known.epoch).arg(self.known.stamp).arg(chance());
@@ -239,6 +243,17 @@ impl Registry {
             );
         }
         Ok(Answer::Restored)
+    }
+
+    /// The frames that this node speaks.
+    pub(super) fn versions(&self) -> Versions {
+        self.identity.versions
+    }
+
+    /// A member that was there before this node came and speaks no version of frames that it speaks.
+    pub(super) fn stranger(&self, own: Incarnation) -> Option<&Member> {
+        let mut members = self.view.as_ref()?.members().iter();
+        members.find(|member| member.incarnation < own && self.identity.versions.common(member.versions).is_none())
     }
 
     /// Sees to it that the view has its table: takes the stored one, or proposes one made from the table before.
@@ -307,18 +322,19 @@ impl Registry {
             );
         }
     }
+}
 
-    /// What is stored of this node after its incarnation and holder.
-    fn card(&self, state: NodeState) -> String {
-        let card = Card {
-            weight: self.identity.weight,
-            address: self.identity.address,
-            fingerprint: self.identity.fingerprint,
-            public_url: self.identity.public_url.clone(),
-        };
-        let card = serde_json::to_string(&card).unwrap_or_default();
-        format!("{} {card}", word(state))
-    }
+/// What is stored of a node after its incarnation and holder.
+fn stored(identity: &Identity, state: NodeState) -> String {
+    let card = Card {
+        weight: identity.weight,
+        address: identity.address,
+        fingerprint: identity.fingerprint,
+        public_url: identity.public_url.clone(),
+        versions: identity.versions,
+    };
+    let card = serde_json::to_string(&card).unwrap_or_default();
+    format!("{} {card}", word(state))
 }
 
 fn word(state: NodeState) -> &'static str {
@@ -329,14 +345,15 @@ fn word(state: NodeState) -> &'static str {
     }
 }
 
-/// Reads "incarnation holder state card".
+/// Reads "incarnation holder state card". A node in a state that is not known is reachable and owns nothing here.
 fn member(node: &str, value: &str) -> Option<Member> {
     let mut parts = value.splitn(4, ' ');
     let incarnation = Incarnation(parts.next()?.parse().ok()?);
     let _holder = parts.next()?;
     let state = parts.next()?;
     let states = [NodeState::Joining, NodeState::Up, NodeState::Draining];
-    let state = states.into_iter().find(|known| word(*known) == state)?;
+    let known = states.into_iter().find(|known| word(*known) == state);
+    let state = known.unwrap_or(NodeState::Joining);
     let card: Card = serde_json::from_str(parts.next()?).ok()?;
     Some(Member {
         node: NodeId::from(node),
@@ -346,6 +363,7 @@ fn member(node: &str, value: &str) -> Option<Member> {
         address: card.address,
         fingerprint: card.fingerprint,
         public_url: card.public_url,
+        versions: card.versions,
     })
 }
 
@@ -358,3 +376,6 @@ fn chance() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,7 @@ use super::{Cluster, Epoch, Fingerprint, Incarnation, NodeState};
 use crate::id::NodeId;
 use crate::metrics::Membership as Meters;
 use crate::primary::{Primary, Target, Timeouts};
+use crate::wire::Versions;
 
 /// A Redis that takes longer to be met, or to answer, is taken for away. At least so many tries fit into a lease.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
@@ -52,6 +53,8 @@ pub struct Identity {
     pub address: SocketAddr,
     pub fingerprint: Fingerprint,
     pub public_url: Option<String>,
+    /// The frames it speaks.
+    pub versions: Versions,
 }
 
 /// The node did not get into the cluster.
@@ -63,6 +66,15 @@ pub enum CannotJoin {
         "this cluster has {theirs} shards, and this node is set to {ours}: a cluster keeps the number it began with"
     )]
     Shards { theirs: String, ours: u16 },
+    #[error(
+        "node {node} of this cluster speaks versions {theirs} of what nodes say to each other, and this node {ours}: they \
+         would not understand each other"
+    )]
+    Versions {
+        node: NodeId,
+        theirs: Versions,
+        ours: Versions,
+    },
 }
 
 /// How a node stands in the cluster.
@@ -242,7 +254,9 @@ impl Keeper {
     async fn enter(&mut self, settings: &Settings) -> Result<watch::Receiver<Arc<Cluster>>, CannotJoin> {
         let deadline = Instant::now() + settings.wait;
         loop {
-            if let Some(cluster) = self.registry.cluster().filter(|_| self.registry.is_settled()) {
+            let stranger = self.stranger();
+            let settled = self.registry.cluster().filter(|_| self.registry.is_settled());
+            if let Some(cluster) = settled.filter(|_| stranger.is_none()) {
                 let (sender, receiver) = watch::channel(Arc::new(cluster));
                 self.meters.cluster(&receiver.borrow(), None);
                 self.cluster = Some(sender);
@@ -253,6 +267,10 @@ impl Keeper {
                 return Err(CannotJoin::Shards { theirs, ours });
             }
             if timeout_at(deadline, self.step()).await.is_err() {
+                if let Some(stranger) = stranger {
+                    self.withdraw().await;
+                    return Err(stranger);
+                }
                 let why = match self.registry.trouble() {
                     Some(Trouble::Redis(why)) => why.clone(),
                     _ => format!("no answer within {:?}", settings.wait),
@@ -260,6 +278,24 @@ impl Keeper {
                 let at = settings.redis.to_string();
                 return Err(CannotJoin::Redis { at, why });
             }
+        }
+    }
+
+    /// A member that would not understand this node. Nodes that come later give way, so of two only one does; and one that is
+    /// on its way out may be waited for.
+    fn stranger(&self) -> Option<CannotJoin> {
+        let stranger = self.registry.stranger(self.machine.incarnation()?)?;
+        Some(CannotJoin::Versions {
+            node: stranger.node.clone(),
+            theirs: stranger.versions,
+            ours: self.registry.versions(),
+        })
+    }
+
+    /// Is in the cluster no more, so that nobody has to find out.
+    async fn withdraw(&mut self) {
+        if let Some(incarnation) = self.machine.incarnation() {
+            self.registry.ask(Ask::Release(incarnation)).await;
         }
     }
 

@@ -33,6 +33,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout_at;
 
+use self::greeting::GreetError;
 use self::handshake::Standing;
 use self::identity::Identity;
 use self::keeper::{ARRIVALS, Keeper, Orders};
@@ -42,6 +43,7 @@ use super::{Observer, SendError, Sink, Transport};
 use crate::id::NodeId;
 use crate::membership::{Fingerprint, Incarnation, Member};
 use crate::metrics::LinkMeters;
+use crate::seldom::Seldom;
 
 pub mod identity;
 
@@ -115,6 +117,8 @@ struct Shared {
     sink: watch::Sender<Option<Arc<dyn Sink>>>,
     announced: Mutex<Announced>,
     meters: Arc<LinkMeters>,
+    /// Peers that share no version with this node.
+    apart: Seldom,
 }
 
 #[derive(Default)]
@@ -182,6 +186,7 @@ impl QuicTransport {
             sink: watch::Sender::new(None),
             announced: Mutex::default(),
             meters: Arc::new(LinkMeters::resolve()),
+            apart: Seldom::default(),
         });
         let acceptor = tokio::spawn(accept(shared.clone()));
         Ok(Arc::new(Self { shared, acceptor }))
@@ -272,8 +277,7 @@ async fn accept(shared: Arc<Shared>) {
                         match greeting::answer(&shared, incoming).await {
                             Ok(established) => shared.hand_over(established),
                             Err(error) => {
-                                shared.meters.not_established(error.reason());
-                                tracing::debug!(%address, %error, "a node that dialled got no link");
+                                shared.not_established(&address, &error);
                             }
                         }
                     });
@@ -397,6 +401,17 @@ impl Shared {
         let keepers = self.keepers.lock();
         if let Some(handle) = keepers.by_node.get(&established.terms.node) {
             let _ = handle.arrivals.try_send(established);
+        }
+    }
+
+    /// Tells why there is no link. That comes and goes; but nodes that share no version have none until one is replaced.
+    fn not_established(&self, peer: &dyn std::fmt::Display, error: &GreetError) {
+        let reason = error.reason();
+        self.meters.not_established(reason);
+        if reason != "version" {
+            tracing::debug!(%peer, %error, "no link to a node");
+        } else if self.apart.is_to_be_told(Instant::now()).is_some() {
+            tracing::error!(%peer, %error, "a node is of a release that this one cannot speak to: replace one of them");
         }
     }
 

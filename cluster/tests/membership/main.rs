@@ -22,6 +22,7 @@ use rookery_cluster::membership::lease::{Standing, Timing};
 use rookery_cluster::membership::service::{CannotJoin, Identity, Lease, Settings, Status, join};
 use rookery_cluster::membership::{Cluster, NodeState};
 use rookery_cluster::primary::Target;
+use rookery_cluster::wire::Versions;
 use tokio::time::timeout;
 
 const SHARDS: u16 = 64;
@@ -46,6 +47,7 @@ fn identity(node: &str) -> Identity {
         address: "127.0.0.1:7000".parse().unwrap(),
         fingerprint: [7; 32],
         public_url: Some(format!("https://{node}.example.com")),
+        versions: Versions::OWN,
     }
 }
 

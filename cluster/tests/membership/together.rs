@@ -193,3 +193,36 @@ async fn a_cluster_keeps_its_number_of_shards() {
         }
     );
 }
+
+#[tokio::test]
+async fn who_would_not_be_understood_stays_out_and_says_so() {
+    let redis = Redis::start();
+    let a = up(redis.target(), "a").await;
+    let later = Versions {
+        oldest: Versions::OWN.newest + 1,
+        newest: Versions::OWN.newest + 2,
+    };
+    let identity = |node: &str| Identity {
+        versions: later,
+        ..super::identity(node)
+    };
+    let brief = Settings {
+        wait: Duration::from_secs(1),
+        ..settings(redis.target())
+    };
+    let refused = join(brief, identity("b")).await.err();
+    let expected = CannotJoin::Versions {
+        node: "a".into(),
+        theirs: Versions::OWN,
+        ours: later,
+    };
+    assert_eq!(refused, Some(expected));
+    cluster(&a, |cluster| are_up(cluster, &["a"])).await;
+    // Once the other is gone there is nobody who would not understand.
+    let patient = tokio::spawn(join(settings(redis.target()), identity("b")));
+    cluster(&a, |cluster| cluster.view.member(&"b".into()).is_some()).await;
+    assert!(!patient.is_finished());
+    a.leave().await;
+    let b = patient.await.unwrap().unwrap();
+    assert_eq!(b.cluster().borrow().view.members().len(), 1);
+}

@@ -21,6 +21,7 @@ use rookery_cluster::membership::{Cluster, Epoch, NodeState};
 use rookery_cluster::router::Router;
 use rookery_cluster::transport::quic::{self, QuicTransport, identity};
 use rookery_cluster::transport::{Observer, Transport};
+use rookery_cluster::wire::Versions;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -82,6 +83,7 @@ pub async fn join(config: &Config, own: &NodeId) -> Result<Joined, Failure> {
         address: advertised(settings, bound).await?,
         fingerprint: links.fingerprint(),
         public_url: settings.public_url.clone(),
+        versions: Versions::OWN,
     };
     let membership = service::Settings {
         redis: config.redis.target().map_err(wrong)?,
@@ -97,6 +99,9 @@ pub async fn join(config: &Config, own: &NodeId) -> Result<Joined, Failure> {
                 PortError::Unavailable(format!("{error}; see section [redis] of the configuration"))
             }
             CannotJoin::Shards { .. } => PortError::Broken(format!("{error}; correct `cluster.shards`")),
+            CannotJoin::Versions { .. } => {
+                PortError::Broken(format!("{error}; upgrade release by release, or stop all nodes first"))
+            }
         })
     };
     let lease = Patience::of(settings.wait()).open(attempt).await;

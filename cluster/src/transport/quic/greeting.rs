@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::control::{Deaf, Ear, Introduction, Say};
 use super::defaults::HANDSHAKE_WITHIN;
-use super::handshake::{Handshake, Refusal, introduce};
+use super::handshake::{Handshake, NO_COMMON_VERSION, Refusal, introduce};
 use super::link::Established;
 use super::trust::{self, TlsError};
 use super::{Peer, Shared, socket};
@@ -54,6 +54,7 @@ impl GreetError {
         };
         match connection {
             ConnectionError::TimedOut => "timeout",
+            ConnectionError::ApplicationClosed(close) if close.error_code == NO_COMMON_VERSION.into() => "version",
             ConnectionError::ApplicationClosed(_) => "refused",
             ConnectionError::TransportError(error) if is_crypto(error.code.into()) => "certificate",
             ConnectionError::ConnectionClosed(close) if is_crypto(close.error_code.into()) => "certificate",

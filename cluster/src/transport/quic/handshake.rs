@@ -8,7 +8,10 @@
 use super::control::{Introduction, Say};
 use crate::id::NodeId;
 use crate::membership::Incarnation;
-use crate::wire::{MAX_PAYLOAD, OLDEST, VERSION};
+use crate::wire::{MAX_PAYLOAD, OLDEST, VERSION, Versions};
+
+/// The code that closes a connection of two nodes that share no version.
+pub(super) const NO_COMMON_VERSION: u32 = 0x14;
 
 /// Where a handshake stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +74,7 @@ impl Refusal {
             Self::Impostor(_) => 0x11,
             Self::Mistaken(_) => 0x12,
             Self::Stale { .. } => 0x13,
-            Self::Version { .. } => 0x14,
+            Self::Version { .. } => NO_COMMON_VERSION,
             Self::WrongWay(_) => 0x15,
             Self::OutOfTurn => 0x16,
         }
@@ -165,11 +168,13 @@ fn agree(
             least: least.0,
         });
     }
-    let version = own.newest.min(theirs.newest);
     let (oldest, newest) = (theirs.oldest, theirs.newest);
-    if version < own.oldest.max(oldest) {
-        return Err(Refusal::Version { oldest, newest });
-    }
+    let ours = Versions {
+        oldest: own.oldest,
+        newest: own.newest,
+    };
+    let version = ours.common(Versions { oldest, newest });
+    let version = version.ok_or(Refusal::Version { oldest, newest })?;
     Ok(Terms {
         node,
         incarnation: Incarnation(theirs.incarnation),

@@ -106,8 +106,7 @@ impl Keeper {
                 Ok(established) => return Some(established),
                 Err(error) => error,
             };
-            self.shared.meters.not_established(error.reason());
-            tracing::debug!(node = %peer.node, address = %peer.address, %error, "a peer could not be reached");
+            self.shared.not_established(&peer.node, &error);
             sleep(self.backoff.next()).await;
             None
         };
