@@ -58,6 +58,8 @@ pub const OUTSTANDING: usize = 200_000;
 pub const OUTSTANDING_INTERVAL: Duration = Duration::from_millis(50);
 /// How often it is looked whether something waits, while nothing does: a wake-up is what an idle node costs.
 pub const RESTING_INTERVAL: Duration = Duration::from_millis(150);
+/// How long a hole is left alone when the log could not be read.
+pub const FILL_RETRY: Duration = Duration::from_millis(200);
 /// Shards whose records are read at once when a node takes many over.
 pub const READ_UP_AT_ONCE: usize = 16;
 /// A question to a node that by now owns the shard no more is asked again after this, answer or not.

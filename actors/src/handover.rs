@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use tokio::time::Instant;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use rookery_cluster::id::{NodeId, ShardId};
 use rookery_cluster::membership::{Epoch, Table};
@@ -300,7 +300,9 @@ impl Hub {
             self.serve(id, opening);
             Ok(())
         });
-        read.buffer_unordered(defaults::READ_UP_AT_ONCE).try_collect().await
+        // One that cannot be read keeps no other from being served.
+        let read: Vec<PortResult<()>> = read.buffer_unordered(defaults::READ_UP_AT_ONCE).collect().await;
+        read.into_iter().collect()
     }
 
     /// Answers what came early, then opens the shard; or closes it again when it was lost meanwhile.

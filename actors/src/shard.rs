@@ -3,6 +3,9 @@
 //!
 //! Read-back is usually free: a report of an own append that names exactly the next offset is applied from memory. Only a
 //! hole (another writer's record, an append of unknown outcome) is filled by reading the log.
+//!
+//! A record of a later release, which this one does not understand, is not passed: what is behind it stays unread, and the
+//! shard is not served here. Two nodes of which one skipped a record would make two histories.
 
 pub mod life;
 mod readback;
@@ -10,7 +13,6 @@ mod watermark;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -21,6 +23,7 @@ use self::readback::Readback as Order;
 use self::watermark::Watermark;
 use crate::conversation::actor::{Body, Msg, Readback};
 use crate::conversation::command::Record;
+use crate::conversation::record::Undecodable;
 use crate::defaults;
 use crate::hub::Hub;
 use crate::id::ConversationId;
@@ -99,6 +102,17 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// Own records behind a hole, which nobody fills any more.
+    fn stranded(&mut self) -> impl Iterator<Item = (Box<Record>, Origin)> + use<> {
+        let own = |due: Due| match due.record {
+            Body::Own(record) => Some((record, due.origin)),
+            Body::Foreign(_) => None,
+        };
+        self.order.give_up().into_iter().filter_map(own)
+    }
+}
+
 impl Shard {
     /// A shard that is not served yet.
     pub fn new(id: ShardId, supervisor: Supervisor) -> Self {
@@ -155,7 +169,7 @@ impl Shard {
         inner.pending.is_empty() && !inner.filling && !inner.wants_reading()
     }
 
-    /// Ends this life of the shard. Answers who waits for what may or may not stand in the log.
+    /// Ends this life of the shard. Answers who waits for what may or may not stand in the log, or stands there behind a hole.
     pub fn end(&self) -> Vec<(Box<Record>, Origin)> {
         let mut inner = self.inner.lock();
         inner.filling = false;
@@ -165,7 +179,8 @@ impl Shard {
         let mut pending: Vec<_> = std::mem::take(&mut inner.pending).into_iter().collect();
         // As they were appended, so that each goes on in its turn.
         pending.sort_unstable_by_key(|(token, _)| *token);
-        pending.into_iter().map(|(_, it)| (it.record, it.origin)).collect()
+        let pending = pending.into_iter().map(|(_, it)| (it.record, it.origin));
+        inner.stranded().chain(pending).collect()
     }
 
     /// Appends a record; it comes back to its conversation when it is durable. Given back, with who waits for it, when the
@@ -283,14 +298,27 @@ impl Shard {
         self.inner.lock().order.next()
     }
 
-    /// Takes records read from the log, as far as they are below an offset.
-    fn read_back(&self, core: &Arc<Hub>, inner: &mut Inner, records: Vec<log::Record>, below: Offset) {
+    /// Takes records read from the log, as far as they are below an offset. An error names one that must not be passed.
+    fn read_back(
+        &self,
+        core: &Arc<Hub>,
+        inner: &mut Inner,
+        records: Vec<log::Record>,
+        below: Offset,
+    ) -> PortResult<()> {
         if !inner.reading {
-            return;
+            return Ok(());
         }
+        let mut passed = Ok(());
         for log::Record { offset, payload } in records {
             if offset < below && inner.order.lacks(offset) {
-                let conversation = owner_of(&payload);
+                let conversation = match owner_of(&payload) {
+                    Ok(conversation) => conversation,
+                    Err(why) => {
+                        passed = Err(self.impassable(offset, &why));
+                        break;
+                    }
+                };
                 let due = Due {
                     conversation,
                     record: Body::Foreign(payload),
@@ -300,6 +328,39 @@ impl Shard {
             }
         }
         self.hand_out(core, inner);
+        passed
+    }
+
+    fn impassable(&self, offset: Offset, why: &Undecodable) -> PortError {
+        let shard = self.id;
+        PortError::Broken(format!(
+            "shard {shard}: record {offset} of the log cannot be understood, and the shard not be served here: {why}"
+        ))
+    }
+
+    /// Takes records read to fill a hole; true when nothing is missing any more, or the shard was closed meanwhile.
+    fn filled(&self, core: &Arc<Hub>, life: u64, records: Vec<log::Record>) -> PortResult<bool> {
+        let mut inner = self.inner.lock();
+        if inner.life != life {
+            return Ok(true);
+        }
+        let all = records.len() < defaults::REPLAY_RECORDS;
+        let below = inner.order.readable_below(!inner.pending.is_empty());
+        if let Err(error) = self.read_back(core, &mut inner, records, below) {
+            let stranded: Vec<_> = inner.stranded().collect();
+            drop(inner);
+            for (record, origin) in stranded {
+                let unknown = PortError::Unknown("it stands behind a record that is not understood".into());
+                core.conversations
+                    .tell(core, record.conversation, Msg::Failed(record, origin, unknown));
+            }
+            return Err(error);
+        }
+        inner.doubtful &= !(all && inner.pending.is_empty());
+        if !inner.wants_reading() {
+            inner.filling = false;
+        }
+        Ok(!inner.filling)
     }
 
     /// Reads everything from the committed position to the end: what a crash left unstored.
@@ -312,42 +373,38 @@ impl Shard {
                     self.id
                 )));
             }
-            self.read_back(core, &mut self.inner.lock(), records, end);
+            self.read_back(core, &mut self.inner.lock(), records, end)?;
         }
         Ok(())
     }
 }
 
-/// The conversation of a record. One that cannot be read goes to nobody's conversation, which skips it with an error.
-fn owner_of(payload: &Bytes) -> ConversationId {
-    Record::decode(payload.clone()).map_or(ConversationId(uuid::Uuid::nil()), |record| record.conversation)
+/// The conversation of a record. One that is damaged goes to nobody's conversation, which skips it with an error; one of a
+/// later release is the error.
+fn owner_of(payload: &Bytes) -> Result<ConversationId, Undecodable> {
+    match Record::decode(payload.clone()) {
+        Ok(record) => Ok(record.conversation),
+        Err(Undecodable::Damaged(_)) => Ok(ConversationId(uuid::Uuid::nil())),
+        Err(later) => Err(later),
+    }
 }
 
 /// Fills a hole by reading the log until nothing is missing.
 async fn fill(core: Arc<Hub>, shard: ShardId, life: u64) {
     let shard = &core.shards[usize::from(shard.0)];
     loop {
-        match core.log.read(shard.id, shard.next(), defaults::REPLAY_RECORDS).await {
-            Ok(records) => {
-                let mut inner = shard.inner.lock();
-                if inner.life != life {
-                    return;
-                }
-                let all = records.len() < defaults::REPLAY_RECORDS;
-                let below = inner.order.readable_below(!inner.pending.is_empty());
-                shard.read_back(&core, &mut inner, records, below);
-                inner.doubtful &= !(all && inner.pending.is_empty());
-                if !inner.wants_reading() {
-                    inner.filling = false;
-                    return;
-                }
-            }
+        let read = core.log.read(shard.id, shard.next(), defaults::REPLAY_RECORDS).await;
+        match read.and_then(|records| shard.filled(&core, life, records)) {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(_) if shard.inner.lock().life != life => return,
             Err(error) => {
-                if shard.inner.lock().life != life {
-                    return;
-                }
                 error.log(format_args!("read shard {} of the log back; trying again", shard.id));
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                let pause = match error {
+                    PortError::Broken(_) => defaults::CLOSE_WAIT,
+                    _ => defaults::FILL_RETRY,
+                };
+                tokio::time::sleep(pause).await;
             }
         }
     }

@@ -1,5 +1,11 @@
 //! Log records as bytes: protocol buffers (proto3 wire format), so that a later version can add fields and still read what
 //! an earlier one wrote.
+//!
+//! A field may be added where a node that skips it comes to the same state. What else is new (a command, a kind of update, a
+//! role) is read by one release and written by the next: a node that met it would not know the conversation's state from
+//! there on, so it does not serve the shard (`shard.rs`).
+
+use std::fmt;
 
 use bytes::Bytes;
 use prost::Message;
@@ -12,9 +18,14 @@ use crate::protocol::view::Role;
 use crate::time::Timestamp;
 
 /// The bytes are no record this version knows.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("decode a log record: {0}")]
-pub struct Undecodable(String);
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Undecodable {
+    #[error("decode a log record: {0}")]
+    Damaged(String),
+    /// What it does is not known here, and so neither is what follows from it.
+    #[error("it was written by a later release: {0}")]
+    Later(String),
+}
 
 #[derive(Clone, PartialEq, Message)]
 struct WireRecord {
@@ -143,9 +154,9 @@ impl Record {
     }
 
     pub fn decode(bytes: Bytes) -> Result<Self, Undecodable> {
-        let wire = WireRecord::decode(bytes).map_err(|error| Undecodable(error.to_string()))?;
+        let wire = WireRecord::decode(bytes).map_err(|error| Undecodable::Damaged(error.to_string()))?;
         let conversation = ConversationId::from_slice(&wire.conversation).ok_or_else(|| missing("conversation"))?;
-        let command = from_wire(wire.command.ok_or_else(|| missing("command"))?)?;
+        let command = from_wire(wire.command.ok_or_else(|| later("command"))?)?;
         Ok(Self {
             conversation,
             at: Timestamp(wire.at),
@@ -155,7 +166,11 @@ impl Record {
 }
 
 fn missing(what: &str) -> Undecodable {
-    Undecodable(format!("no {what}"))
+    Undecodable::Damaged(format!("no {what}"))
+}
+
+fn later(what: impl fmt::Display) -> Undecodable {
+    Undecodable::Later(format!("unknown {what}"))
 }
 
 fn bytes_of(id: &[u8; 16]) -> Bytes {
@@ -291,7 +306,7 @@ fn update_from_wire(update: WireUpdate) -> Result<Command, Undecodable> {
             emoji: update.text,
             remove: update.kind == 4,
         },
-        other => return Err(Undecodable(format!("unknown kind of update {other}"))),
+        other => return Err(later(format_args!("kind of update {other}"))),
     };
     Ok(Command::Update {
         from: user(&update.from)?,
@@ -305,7 +320,7 @@ fn role_from_wire(role: u32) -> Result<Role, Undecodable> {
         1 => Ok(Role::Member),
         2 => Ok(Role::Admin),
         3 => Ok(Role::Owner),
-        other => Err(Undecodable(format!("unknown role {other}"))),
+        other => Err(later(format_args!("role {other}"))),
     }
 }
 

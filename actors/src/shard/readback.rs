@@ -48,6 +48,11 @@ impl<T> Readback<T> {
         due
     }
 
+    /// What is held behind a hole, in order: it is given up, and has to be read anew.
+    pub fn give_up(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.held).into_values().collect()
+    }
+
     /// The hole before the first held record: `from..to` must be read from the log.
     pub fn hole(&self) -> Option<(Offset, Offset)> {
         self.held.first_key_value().map(|(first, _)| (self.next, *first))
@@ -107,6 +112,15 @@ mod tests {
         assert_eq!(readback.readable_below(false), u64::MAX);
         readback.take(5, "own");
         assert_eq!(readback.readable_below(true), 5);
+    }
+
+    #[test]
+    fn what_is_given_up_is_lacking_again() {
+        let mut readback = Readback::new(0);
+        readback.take(2, "c");
+        readback.take(1, "b");
+        assert_eq!(readback.give_up(), ["b", "c"]);
+        assert!(readback.lacks(1) && readback.hole().is_none());
     }
 
     proptest! {

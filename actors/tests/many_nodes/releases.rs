@@ -6,9 +6,11 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rookery_actors::conversation::command::{Command, Record};
 use rookery_actors::id::{ConnectionId, ConversationId, LoginId, UserId};
 use rookery_actors::interchange::parcel::{Attach, Bag, Greeting, Parcel, Plug};
 use rookery_actors::interchange::{Answer, Ask, Forwarded, Origin, Peer, Question, Reply};
+use rookery_actors::ports::log::EventLog as _;
 use rookery_actors::protocol::client::Request;
 use rookery_actors::protocol::{ClientFrame, ErrorCode, ServerFrame, Target};
 use rookery_actors::time::Timestamp;
@@ -60,6 +62,20 @@ impl Later {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
+}
+
+/// A record of the log in which a conversation is done something to that is not known.
+fn later_record(conversation: ConversationId) -> Bytes {
+    let record = Record {
+        conversation,
+        at: Timestamp(0),
+        command: Command::Gone { user: UserId::fresh() },
+    };
+    let mut bytes = record.encode().to_vec();
+    // The command is the last field: its tag, its length and the user. Field 30 in its place.
+    bytes.truncate(bytes.len() - 18);
+    bytes.extend([0xf2, 0x01, 1, 7]);
+    bytes.into()
 }
 
 fn put(place: &'static str, what: Value) -> impl FnOnce(&mut Value) {
@@ -195,4 +211,41 @@ fn pushed(parcel: &Parcel) -> &[ServerFrame] {
         Parcel::Push { frames, .. } => frames.frames(),
         _ => &[],
     }
+}
+
+/// Were it skipped, the conversation would go on here as it would nowhere else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_with_a_record_that_is_not_known_stands_still_and_no_other_does() {
+    let mut world = World::of(&["a"]).await;
+    let of_user = |user: UserId| ShardId::of(user.as_bytes(), SHARDS);
+    let with = |ada, peer| ShardId::of(ConversationId::direct(ada, peer).as_bytes(), SHARDS);
+    let ada = world.user_of("a");
+    let elsewhere = |spoilt: ShardId| spoilt != of_user(ada);
+    let users = || std::iter::repeat_with(|| world.user_of("a"));
+    let bob = users().find(|bob| elsewhere(with(ada, *bob))).unwrap();
+    let spoilt = with(ada, bob);
+    let eve = users().find(|eve| with(ada, *eve) != spoilt).unwrap();
+    let client = world.connect("a", ada, None).await;
+    assert_eq!(client.sent(Target::User(bob), "one").await, 1);
+    let conversation = ConversationId::direct(ada, bob);
+    world
+        .services
+        .log
+        .writer()
+        .append(spoilt, later_record(conversation), 0);
+    client.send(Target::User(bob), "two");
+    assert_eq!(client.sent(Target::User(eve), "first").await, 1);
+    // Nor does a node that reads the log from the start pass it.
+    world.start("b").await;
+    world.place(&["b"]).await;
+    assert_eq!(client.sent(Target::User(eve), "second").await, 2);
+    let refused = |frame: &ServerFrame| match frame {
+        ServerFrame::Error { id: Some(id), code, .. } if id == "two" => {
+            matches!(code, ErrorCode::Timeout | ErrorCode::Unavailable)
+        }
+        _ => false,
+    };
+    client.socket.wait("a refusal", |got| got.iter().any(refused)).await;
+    let sent = |frame: &ServerFrame| matches!(frame, ServerFrame::Sent { id, .. } if id == "two");
+    assert_eq!(client.socket.count(sent), 0);
 }

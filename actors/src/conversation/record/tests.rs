@@ -23,9 +23,37 @@ fn a_record_without_a_command_or_with_a_short_id_is_undecodable() {
     let bytes = good.encode();
     assert_eq!(Record::decode(bytes.clone()).unwrap(), good);
     let without_command = bytes.slice(..bytes.len() - 18);
-    assert!(Record::decode(without_command).is_err());
+    assert_eq!(Record::decode(without_command), Err(later("command")));
     assert!(Record::decode(Bytes::from_static(&[0x0a, 1, 7])).is_err());
     assert!(Record::decode(Bytes::new()).is_err());
+}
+
+/// The conversation's state is not known behind it.
+#[test]
+fn what_a_later_release_does_is_told_from_damage() {
+    let record = |command| WireRecord {
+        conversation: bytes_of(&[1; 16]),
+        at: 1,
+        command: Some(command),
+    };
+    let update = WireUpdate {
+        from: bytes_of(&[2; 16]),
+        of: 1,
+        kind: 5,
+        text: String::new(),
+    };
+    let role = WireRole {
+        by: bytes_of(&[2; 16]),
+        user: bytes_of(&[3; 16]),
+        role: 4,
+    };
+    let decoded = |command| Record::decode(record(command).encode_to_vec().into());
+    assert_eq!(decoded(WireCommand::Update(update)), Err(later("kind of update 5")));
+    assert_eq!(decoded(WireCommand::SetRole(role)), Err(later("role 4")));
+    assert_eq!(
+        decoded(WireCommand::Gone(bytes_of(&[2; 16]).slice(1..))),
+        Err(missing("user"))
+    );
 }
 
 proptest! {
