@@ -7,3 +7,6 @@ pub mod redis;
 mod revocations;
 pub mod s3;
 pub mod sqlite;
+
+#[cfg(test)]
+mod tests;

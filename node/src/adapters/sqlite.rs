@@ -14,3 +14,6 @@ pub mod schema;
 pub use chats::SqliteChats;
 pub use db::Db;
 pub use log::SqliteLog;
+
+#[cfg(test)]
+mod tests;

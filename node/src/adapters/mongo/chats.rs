@@ -150,3 +150,6 @@ impl ChatStore for MongoChats {
         people::was_member(&self.mongo, conversation, user).await
     }
 }
+
+#[cfg(test)]
+mod tests;

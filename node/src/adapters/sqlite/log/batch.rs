@@ -209,6 +209,37 @@ mod tests {
         assert!(batch.copy(ShardId(3), 9, 1, &mut records).is_err());
     }
 
+    type Runs = Vec<(ShardId, Offset, Vec<Vec<u8>>)>;
+
+    fn read_all(bytes: &[u8]) -> Result<Runs, String> {
+        let batch = Batch::parse(Bytes::copy_from_slice(bytes)).map_err(|error| error.to_string())?;
+        let payloads = |run: Run| {
+            let mut records = Vec::new();
+            batch.copy(run.shard, run.first, usize::MAX, &mut records).unwrap();
+            records.into_iter().map(|record| record.payload.to_vec()).collect()
+        };
+        Ok(batch.runs().map(|run| (run.shard, run.first, payloads(run))).collect())
+    }
+
+    #[test]
+    fn recorded_rows_of_any_release_are_read() {
+        let runs: Runs = vec![
+            (ShardId(3), 7, vec![b"first".to_vec(), Vec::new()]),
+            (ShardId(300), 1 << 40, vec![vec![0xff; 20]]),
+        ];
+        let write = |runs: &Runs| {
+            let mut builder = Builder::default();
+            for (shard, first, payloads) in runs {
+                builder.begin(*shard, *first);
+                payloads.iter().for_each(|payload| builder.push(payload));
+            }
+            builder.finish().unwrap().0.to_vec()
+        };
+        let samples = [("two shards".to_owned(), runs)];
+        let fixtures = crate::adapters::tests::fixtures("sqlite-log");
+        rookery_cluster::testkit::recorded::hold(fixtures, &samples, write, read_all);
+    }
+
     #[test]
     fn every_flipped_byte_and_every_cut_is_seen() {
         let good = built();
