@@ -11,6 +11,7 @@
 //! The membership is kept through it, and the adapters of the node that stand on Redis use it too.
 
 mod fault;
+mod sentinels;
 mod target;
 
 use std::sync::Arc;

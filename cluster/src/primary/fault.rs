@@ -49,9 +49,7 @@ impl Fault {
 
     /// Whether the server does not know who asks, or does not let him: no waiting helps.
     pub fn is_of_credentials(&self) -> bool {
-        let error = self.error();
-        error.kind() == ErrorKind::AuthenticationFailed
-            || error.code().is_some_and(|code| UNKNOWN_OR_UNWANTED.contains(&code))
+        is_of_credentials(self.error())
     }
 
     /// Whether another connection might do better: this one broke, is silent, or leads to a server that is no primary.
@@ -62,6 +60,11 @@ impl Fault {
             Self::Broken(error) => matches!(error.kind(), ErrorKind::Parse),
         }
     }
+}
+
+pub(super) fn is_of_credentials(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::AuthenticationFailed
+        || error.code().is_some_and(|code| UNKNOWN_OR_UNWANTED.contains(&code))
 }
 
 impl From<redis::ParsingError> for Fault {

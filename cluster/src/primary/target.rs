@@ -11,19 +11,32 @@ use redis::{
     RedisResult, TlsCertificates, Value, cmd,
 };
 
+use super::fault;
+use super::sentinels::{self, Watched};
+
 /// A connection on which nothing is heard is probed after this, so that one that only listens ends when its server is gone.
 const QUIET: Duration = Duration::from_secs(5);
+
+/// How an address of Sentinels begins, and how one of each of them then would.
+const SENTINELS: [(&str, &str); 4] = [
+    ("sentinel://", "redis://"),
+    ("redis+sentinel://", "redis://"),
+    ("sentinels://", "rediss://"),
+    ("rediss+sentinel://", "rediss://"),
+];
 
 /// Where Redis may be found. Cheap to clone. Written as
 /// * `redis://[user:password@]host:port[/db]`, or `rediss://` for TLS,
 /// * several of these with commas between: whichever says that it is the primary,
-/// * `sentinel://[user:password@]host:port,host:port/name[/db]`, or `sentinels://` for TLS: Sentinels, and the name that they
-///   know the primary by.
+/// * `sentinel://[user:password@]host:port,host:port/name[/db]`, or `sentinels://` for TLS to them and to the primary:
+///   Sentinels, and the name that they know the primary by. User and password are the primary's; Sentinels that have their
+///   own are told those of `?sentinel_username=user&sentinel_password=password`. Many clients write these two
+///   `redis+sentinel://` and `rediss+sentinel://`, which is read as well.
 #[derive(Clone)]
 pub struct Target {
     servers: Arc<[ConnectionInfo]>,
-    /// What the servers, being Sentinels, know the primary by, and how to meet it.
-    sentinel: Option<(Arc<str>, ConnectionInfo)>,
+    /// That the servers are Sentinels, and of whom.
+    watched: Option<Arc<Watched>>,
     /// Whom to ask first: who had an answer the last time.
     first: Arc<AtomicUsize>,
     /// Certificates in PEM form to trust instead of the public authorities'.
@@ -33,14 +46,15 @@ pub struct Target {
 /// A text that names no Redis. Says what is wrong without repeating the text, which may hold a password.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct NotAnAddress(String);
+pub struct NotAnAddress(pub(super) String);
 
 impl Target {
     /// Reads an address as written above.
     pub fn parse(text: &str) -> Result<Self, NotAnAddress> {
-        for (scheme, plain) in [("sentinel://", "redis://"), ("sentinels://", "rediss://")] {
+        for (scheme, plain) in SENTINELS {
             if let Some(rest) = text.strip_prefix(scheme) {
-                return Self::behind_sentinels(plain, rest);
+                let (servers, watched) = sentinels::parse(plain, rest)?;
+                return Ok(Self::of(servers, Some(Arc::new(watched))));
             }
         }
         let servers: Vec<_> = text
@@ -62,34 +76,13 @@ impl Target {
         self.servers.iter().all(|server| has_tls(server.addr()))
     }
 
-    fn of(servers: Vec<ConnectionInfo>, sentinel: Option<(Arc<str>, ConnectionInfo)>) -> Self {
+    fn of(servers: Vec<ConnectionInfo>, watched: Option<Arc<Watched>>) -> Self {
         Self {
             servers: servers.into(),
-            sentinel,
+            watched,
             first: Arc::default(),
             authorities: None,
         }
-    }
-
-    /// `rest` is `[user:password@]host:port,host:port/name[/db]`.
-    fn behind_sentinels(scheme: &str, rest: &str) -> Result<Self, NotAnAddress> {
-        let (credentials, rest) = match rest.rsplit_once('@') {
-            Some((credentials, rest)) => (format!("{credentials}@"), rest),
-            None => (String::new(), rest),
-        };
-        let wanted = || NotAnAddress("wants sentinel://host:port,host:port/name-of-the-primary".into());
-        let (hosts, name) = rest.split_once('/').ok_or_else(wanted)?;
-        let (name, db) = name.split_once('/').unwrap_or((name, ""));
-        if name.is_empty() {
-            return Err(wanted());
-        }
-        // Where the primary is stands in no address; it is put in when it is known.
-        let primary = server(&format!("{scheme}{credentials}primary/{db}"))?;
-        let sentinels: Vec<_> = hosts
-            .split(',')
-            .map(|host| server(&format!("{scheme}{}", with_port(host.trim()))))
-            .collect::<Result<_, _>>()?;
-        Ok(Self::of(sentinels, Some((name.into(), primary))))
     }
 
     /// How many there are to try.
@@ -115,29 +108,41 @@ impl Target {
     }
 
     async fn find_at(&self, server: &ConnectionInfo, config: &AsyncConnectionConfig) -> RedisResult<Client> {
-        let Some((name, primary)) = &self.sentinel else {
+        let Some(watched) = &self.watched else {
             let client = self.client(server.clone())?;
             if self.servers.len() > 1 {
                 is_primary(&client, config).await?;
             }
             return Ok(client);
         };
-        let address = match self.ask(server.clone(), name, config).await {
-            Ok(address) => address,
-            // A Sentinel has no password of its own more often than not, and then refuses to be told one.
-            Err(_) => {
-                let settings = primary.redis_settings().clone().set_db(0);
-                self.ask(server.clone().set_redis_settings(settings), name, config)
-                    .await?
-            }
-        };
-        let client = self.client(primary.clone().set_addr(moved(primary.addr(), address)))?;
+        let address = self.ask_as_it_wants(server, watched, config).await?;
+        let client = self.client(watched.primary_at(address))?;
         // Right after a failover a Sentinel may still name the former one.
         is_primary(&client, config).await?;
         Ok(client)
     }
 
-    /// Asks a Sentinel where the primary is.
+    /// Asks a Sentinel where the primary is, with the credentials that it wants.
+    async fn ask_as_it_wants(
+        &self,
+        sentinel: &ConnectionInfo,
+        watched: &Watched,
+        config: &AsyncConnectionConfig,
+    ) -> RedisResult<(String, u16)> {
+        let mut answer = self.ask(sentinel.clone(), &watched.name, config).await;
+        // One that nothing is said of has no password more often than not, and then refuses to be told one.
+        if answer.as_ref().is_err_and(fault::is_of_credentials)
+            && let Some(settings) = watched.shared_credentials()
+        {
+            let sentinel = sentinel.clone().set_redis_settings(settings);
+            answer = self.ask(sentinel, &watched.name, config).await;
+        }
+        answer.map_err(|error| match fault::is_of_credentials(&error) {
+            true => sentinels::wants_others(sentinel),
+            false => error,
+        })
+    }
+
     async fn ask(
         &self,
         sentinel: ConnectionInfo,
@@ -172,8 +177,8 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let addresses: Vec<_> = self.servers.iter().map(|server| server.addr().to_string()).collect();
         let addresses = addresses.join(", ");
-        match &self.sentinel {
-            Some((name, _)) => write!(f, "{name} behind the sentinels {addresses}"),
+        match &self.watched {
+            Some(watched) => write!(f, "{} behind the sentinels {addresses}", watched.name),
             None => f.write_str(&addresses),
         }
     }
@@ -183,11 +188,16 @@ fn has_tls(address: &ConnectionAddr) -> bool {
     matches!(address, ConnectionAddr::TcpTls { .. })
 }
 
-fn server(url: &str) -> Result<ConnectionInfo, NotAnAddress> {
+pub(super) fn server(url: &str) -> Result<ConnectionInfo, NotAnAddress> {
     let scheme = ["redis://", "rediss://"].iter().any(|scheme| url.starts_with(scheme));
     if !scheme {
         return Err(NotAnAddress(
             "must begin with redis://, rediss://, sentinel:// or sentinels://".into(),
+        ));
+    }
+    if ["?sentinel_", "&sentinel_"].iter().any(|key| url.contains(key)) {
+        return Err(NotAnAddress(
+            "has a user or a password of Sentinels, but must then begin with sentinel:// or sentinels://".into(),
         ));
     }
     let info = url
@@ -198,31 +208,6 @@ fn server(url: &str) -> Result<ConnectionInfo, NotAnAddress> {
         .with_interval(QUIET);
     let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
     Ok(info.set_tcp_settings(settings))
-}
-
-/// A Sentinel's usual port, unless another is named.
-fn with_port(host: &str) -> String {
-    let named = host
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if named {
-        host.to_owned()
-    } else {
-        format!("{host}:26379")
-    }
-}
-
-/// The same way to connect, to another host.
-fn moved(address: &ConnectionAddr, (host, port): (String, u16)) -> ConnectionAddr {
-    match address {
-        ConnectionAddr::TcpTls { insecure, .. } => ConnectionAddr::TcpTls {
-            host,
-            port,
-            insecure: *insecure,
-            tls_params: None,
-        },
-        _ => ConnectionAddr::Tcp(host, port),
-    }
 }
 
 async fn is_primary(client: &Client, config: &AsyncConnectionConfig) -> RedisResult<()> {
@@ -251,9 +236,13 @@ mod tests {
             ("redis://a:1,redis://b:2, redis://c:3", "a:1, b:2, c:3"),
             ("sentinel://a,b:5/main", "main behind the sentinels a:26379, b:5"),
             ("sentinels://ada:secret@a:1/main/2", "main behind the sentinels a:1"),
+            ("redis+sentinel://a,b:5/main", "main behind the sentinels a:26379, b:5"),
+            ("rediss+sentinel://a/main/1", "main behind the sentinels a:26379"),
         ] {
             let target = Target::parse(text).expect(text);
             assert_eq!(target.to_string(), shown);
+            let has_tls = ["rediss", "sentinels"].iter().any(|scheme| text.starts_with(scheme));
+            assert_eq!(target.has_tls(), has_tls, "{text}");
         }
     }
 
@@ -266,22 +255,10 @@ mod tests {
             "redis://",
             "sentinel://secret:1",
             "sentinel://secret:1/",
+            "redis://a?sentinel_password=secret",
         ] {
             let error = Target::parse(text).err().expect(text).to_string();
             assert!(!error.contains("secret") && !error.is_empty(), "{error}");
         }
-    }
-
-    #[test]
-    fn the_primary_behind_sentinels_is_met_as_the_address_says() {
-        let target = Target::parse("sentinels://ada:secret@a:1/main/2").expect("valid");
-        let (_, primary) = target.sentinel.expect("sentinels");
-        let found = moved(primary.addr(), ("here".into(), 7));
-        assert!(matches!(found, ConnectionAddr::TcpTls { ref host, port: 7, .. } if host == "here"));
-        let settings = primary.redis_settings();
-        assert_eq!(
-            (settings.username(), settings.password(), settings.db()),
-            (Some("ada"), Some("secret"), 2)
-        );
     }
 }

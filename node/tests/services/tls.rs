@@ -7,6 +7,7 @@ mod kafka;
 mod mongo;
 mod redis;
 mod s3;
+mod sentinel;
 
 use std::path::PathBuf;
 use std::sync::Arc;

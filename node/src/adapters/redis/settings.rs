@@ -22,8 +22,9 @@ crate::config::settings! {
     pub struct Settings {
         /// Where it is: `redis://[user:password@]host:port[/db]`, or `rediss://` with TLS; several of these with commas
         /// between, of which the one that is the primary is taken; or Sentinels and the name they know the primary by:
-        /// `sentinel://[user:password@]host:port,host:port/name[/db]`, or `sentinels://` with TLS. Empty: read from
-        /// `url_file`.
+        /// `sentinel://[user:password@]host:port,host:port/name[/db]`, or `sentinels://` with TLS to them and to the primary.
+        /// User and password are the primary's; what Sentinels of their own want follows the rest:
+        /// `?sentinel_username=user&sentinel_password=password`. Empty: read from `url_file`.
         url: String = String::new();
         /// The file that holds the url. Empty: none.
         url_file: PathBuf = PathBuf::new();

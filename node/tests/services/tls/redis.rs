@@ -10,6 +10,7 @@ use rookery_actors::time::Timestamp;
 use rookery_cluster::id::NodeId;
 use rookery_cluster::membership::lease::Timing;
 use rookery_cluster::membership::service::{self, CannotJoin, Identity, Lease};
+use rookery_cluster::wire::Versions;
 use rookery_node::adapters::redis::{RedisDirectory, Settings};
 
 use super::*;
@@ -40,6 +41,7 @@ async fn join(settings: &Settings, wait: Duration) -> Result<Lease, CannotJoin> 
         address: "127.0.0.1:7000".parse().unwrap(),
         fingerprint: [7; 32],
         public_url: None,
+        versions: Versions::OWN,
     };
     let settings = service::Settings {
         redis: settings.target().unwrap(),

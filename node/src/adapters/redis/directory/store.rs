@@ -105,16 +105,19 @@ impl Store {
                 PortError::Broken,
                 "name who signed its certificate in redis.ca_file, and in redis.url a name that stands in it",
             ),
-            (_, Some(Obstacle::Plain)) => (PortError::Broken, "without TLS redis.url begins with redis://"),
+            (_, Some(Obstacle::Plain)) => (
+                PortError::Broken,
+                "without TLS redis.url begins with redis:// or sentinel://",
+            ),
             (Fault::Broken(_), _) => (PortError::Broken, "see section [redis] of the configuration"),
             // A Redis waits for more where it does not understand, and hangs up on who does not speak TLS.
             _ if target.has_tls() && fault.error().is_timeout() => (
                 PortError::Unavailable,
-                "see section [redis] of the configuration; if it has no TLS, redis.url begins with redis://",
+                "see section [redis] of the configuration; if it has no TLS, redis.url begins with redis:// or sentinel://",
             ),
             _ if !target.has_tls() && is_hung_up(fault) => (
                 PortError::Unavailable,
-                "see section [redis] of the configuration; if it wants TLS, redis.url begins with rediss://",
+                "see section [redis] of the configuration; if it wants TLS, redis.url begins with rediss:// or sentinels://",
             ),
             _ => (PortError::Unavailable, "see section [redis] of the configuration"),
         };
