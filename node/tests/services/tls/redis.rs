@@ -17,9 +17,9 @@ use super::*;
 use crate::redis::login;
 use crate::support::Service;
 
-const WRONG: &str = "wrong-hush-hush";
+pub const WRONG: &str = "wrong-hush-hush";
 
-fn settings(url: String, authority: &Authority) -> Settings {
+pub fn settings(url: String, authority: &Authority) -> Settings {
     Settings {
         url,
         ca_file: authority.file(),
@@ -29,12 +29,12 @@ fn settings(url: String, authority: &Authority) -> Settings {
     }
 }
 
-async fn open(settings: Settings) -> PortResult<Arc<RedisDirectory>> {
+pub async fn open(settings: Settings) -> PortResult<Arc<RedisDirectory>> {
     settings.check().map_err(PortError::Broken)?;
     RedisDirectory::open(&settings, ACCESS_TOKEN_LIFE, Duration::from_secs(1)).await
 }
 
-async fn join(settings: &Settings, wait: Duration) -> Result<Lease, CannotJoin> {
+pub async fn join(settings: &Settings, wait: Duration) -> Result<Lease, CannotJoin> {
     let identity = Identity {
         node: NodeId::from("a"),
         weight: NonZeroU8::MIN,
