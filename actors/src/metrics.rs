@@ -48,7 +48,13 @@ pub const TABLE: &[(&str, &str, &[&str], &str)] = &[
         "actors_projection_failures_total",
         "counter",
         &[],
-        "Batches of projections the store refused; each is tried again.",
+        "Batches of projections the store did not take; each is tried again.",
+    ),
+    (
+        "actors_projections_refused",
+        "gauge",
+        &[],
+        "Conversations of which the store refuses something for good; they take no sends.",
     ),
     (
         "actors_unstored_bytes",

@@ -1,46 +1,37 @@
 //! Projections on their way to the store: gathered for a moment, stored together, then committed to the log.
+//!
+//! What is in the log must reach the store, however long that is away. Where the store refuses what one conversation has, only
+//! that one waits (`waiting.rs`): its records stay in the log, beyond the committed position, and it takes no more sends.
 
-use std::collections::HashMap;
+mod waiting;
+
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::{Gauge, gauge};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use self::waiting::{Flush, Pending, Taken, Waiting};
 use crate::conversation::actor::Msg;
 use crate::defaults;
 use crate::hub::Hub;
 use crate::id::ConversationId;
-use crate::ports::chats::{Entry, Projection, Step, StoredChange};
+use crate::ports::chats::Projection;
 use crate::ports::log::Offset;
+use crate::ports::{PortError, PortResult};
 
-/// Gathers projections. What waits is bounded by [`is_full`](Self::is_full), which senders ask first.
+/// How often what the store refused is tried again.
+const REFUSED_AGAIN: Duration = Duration::from_secs(5);
+
+/// Gathers projections. What waits is bounded by [`has_room_for`](Self::has_room_for), which senders ask first.
 pub struct Projector {
     waiting: Mutex<Waiting>,
     wake: Notify,
     /// Bytes that may wait.
     most: usize,
     held: Gauge,
-}
-
-#[derive(Default)]
-struct Waiting {
-    /// By conversation, so that a conversation's projections of one commit are one.
-    projections: HashMap<ConversationId, Projection>,
-    /// Offsets by shard.
-    offsets: Vec<(u16, Offset)>,
-    bytes: usize,
-    /// Bytes that are being stored.
-    storing: usize,
-    flushes: Vec<oneshot::Sender<()>>,
-}
-
-impl Waiting {
-    /// All that the store does not have yet.
-    fn held(&self) -> usize {
-        self.bytes + self.storing
-    }
+    refused: Gauge,
 }
 
 impl Projector {
@@ -51,20 +42,15 @@ impl Projector {
             wake: Notify::new(),
             most,
             held: gauge!("actors_unstored_bytes"),
+            refused: gauge!("actors_projections_refused"),
         }
     }
 
     /// Takes what one conversation has to make durable. `urgent` does not wait for others.
     pub fn push(&self, projection: Projection, offsets: &[Offset], urgent: bool) {
         let mut waiting = self.waiting.lock();
-        let shard = projection.shard.0;
-        waiting.offsets.extend(offsets.iter().map(|offset| (shard, *offset)));
-        waiting.bytes += projection.weight();
-        match waiting.projections.get_mut(&projection.conversation) {
-            Some(known) => known.append(projection),
-            None => drop(waiting.projections.insert(projection.conversation, projection)),
-        }
-        let hurry = urgent || waiting.bytes >= defaults::BYTES_A_COMMIT;
+        waiting.push(Pending::new(projection, offsets));
+        let hurry = urgent || waiting.pending() >= defaults::BYTES_A_COMMIT;
         self.held.set(waiting.held() as f64);
         drop(waiting);
         if hurry {
@@ -72,114 +58,123 @@ impl Projector {
         }
     }
 
-    /// So much waits for the store that nothing more should be sent.
-    pub fn is_full(&self) -> bool {
-        self.waiting.lock().held() > self.most
+    /// Whether a conversation may go on sending: not while too much waits for the store, or the store refuses what it has.
+    pub fn has_room_for(&self, conversation: ConversationId) -> bool {
+        let waiting = self.waiting.lock();
+        waiting.held() <= self.most && !waiting.refuses(conversation)
     }
 
-    /// Returns when everything pushed so far is stored and committed.
+    /// Returns when everything pushed so far is stored and committed, but for what the store refuses.
     pub async fn flush(&self) {
+        self.flushed(None).await;
+    }
+
+    /// Returns when everything that a conversation has pushed so far is stored and committed.
+    pub async fn flush_of(&self, conversation: ConversationId) {
+        self.flushed(Some(conversation)).await;
+    }
+
+    async fn flushed(&self, of: Option<ConversationId>) {
         let (done, stored) = oneshot::channel();
-        self.waiting.lock().flushes.push(done);
+        self.waiting.lock().flush(Flush { of, done });
         self.wake.notify_one();
         stored.await.ok();
-    }
-
-    fn take(&self) -> Waiting {
-        let mut waiting = self.waiting.lock();
-        let taken = std::mem::take(&mut *waiting);
-        waiting.storing = taken.bytes;
-        taken
-    }
-
-    fn stored(&self) {
-        let mut waiting = self.waiting.lock();
-        waiting.storing = 0;
-        self.held.set(waiting.held() as f64);
-    }
-}
-
-/// What an entry takes in memory beside what was written into it.
-const ENTRY_BYTES: usize = 400;
-
-impl Projection {
-    /// About how many bytes these changes hold in memory until they are stored.
-    fn weight(&self) -> usize {
-        let entry = |step: &Step| match step {
-            Step::Entry(entry) => ENTRY_BYTES + written(entry),
-            Step::Joined(members) => ENTRY_BYTES * members.len(),
-            _ => ENTRY_BYTES,
-        };
-        self.steps.iter().map(entry).sum()
-    }
-
-    fn append(&mut self, later: Self) {
-        self.applied = later.applied;
-        self.head = later.head;
-        self.active_at = later.active_at;
-        self.steps.extend(later.steps);
-    }
-}
-
-/// The text and data of an entry, in bytes.
-fn written(entry: &Entry) -> usize {
-    match entry {
-        Entry::Message(message) => {
-            message.content.body.len() + message.content.data.as_ref().map_or(0, |data| data.as_str().len())
-        }
-        Entry::Update(update) => match &update.change {
-            StoredChange::Edit { body } => body.as_ref().map_or(0, String::len),
-            StoredChange::Delete | StoredChange::React { .. } => 0,
-        },
     }
 }
 
 /// Stores what was gathered, until the core is gone.
 pub async fn run(core: Weak<Hub>) {
+    let mut tried = Instant::now();
     loop {
         let Some(strong) = core.upgrade() else { return };
-        strong.projector.store(&strong).await;
+        let again = tried.elapsed() >= REFUSED_AGAIN;
+        if again {
+            tried = Instant::now();
+        }
+        strong.projector.store(&strong, again).await;
         let wait = tokio::time::timeout(defaults::PROJECT_INTERVAL, strong.projector.wake.notified());
         wait.await.ok();
     }
 }
 
 impl Projector {
-    async fn store(&self, core: &Arc<Hub>) {
-        let taken = self.take();
-        if !taken.projections.is_empty() {
-            let started = std::time::Instant::now();
-            let marks: Vec<_> = taken
-                .projections
-                .values()
-                .map(|it| (it.conversation, it.applied, it.head))
-                .collect();
-            store_surely(core, taken.projections.into_values().collect()).await;
-            self.stored();
-            core.metrics.projected.record(started.elapsed());
-            for (conversation, applied, head) in marks {
-                core.conversations.tell_hot(conversation, Msg::Stored { applied, head });
-            }
+    /// Stores what waits; with `again` also what the store refused before.
+    async fn store(&self, core: &Arc<Hub>, again: bool) {
+        let Taken { pending, flushes } = self.waiting.lock().take(again);
+        let (stored, refused) = store_surely(core, pending).await;
+        for Pending { projection, .. } in &stored {
+            let (applied, head) = (projection.applied, projection.head);
+            core.conversations
+                .tell_hot(projection.conversation, Msg::Stored { applied, head });
         }
-        commit(core, taken.offsets).await;
-        for done in taken.flushes {
-            done.send(()).ok();
-        }
+        commit(core, &stored).await;
+        let mut waiting = self.waiting.lock();
+        let done = waiting.stored(refused, flushes);
+        self.held.set(waiting.held() as f64);
+        self.refused.set(waiting.refused() as f64);
+        drop(waiting);
+        done.into_iter().for_each(|done| drop(done.send(())));
     }
 }
 
-/// Tries until the store has taken them: what is in the log must reach the store, however long that is away.
-async fn store_surely(core: &Arc<Hub>, batch: Vec<Projection>) {
+/// Tries until the store has taken them. What it refuses is halved until it is known whose fault that is: gives back what is stored,
+/// and what is refused.
+async fn store_surely(core: &Arc<Hub>, pending: Vec<Pending>) -> (Vec<Pending>, Vec<Pending>) {
+    let (mut stored, mut refused) = (Vec::new(), Vec::new());
+    let mut batches = vec![pending];
+    while let Some(mut batch) = batches.pop() {
+        if batch.is_empty() {
+            continue;
+        }
+        match store_batch(core, &batch).await {
+            Ok(()) => stored.append(&mut batch),
+            Err(_) if batch.len() > 1 => {
+                let half = batch.split_off(batch.len() / 2);
+                batches.extend([half, batch]);
+            }
+            Err(error) => {
+                let conversation = batch[0].projection.conversation;
+                error.log(format_args!(
+                    "the store refuses what conversation {conversation} has; trying again"
+                ));
+                refused.append(&mut batch);
+            }
+        }
+    }
+    (stored, refused)
+}
+
+/// Tries for as long as the store is away. An error is a refusal.
+async fn store_batch(core: &Arc<Hub>, batch: &[Pending]) -> PortResult<()> {
     let mut pause = Duration::from_millis(50);
-    while let Err(error) = core.chats.project(batch.clone()).await {
-        error.log("store projections; trying again");
-        core.metrics.project_failures.increment(1);
+    loop {
+        let started = Instant::now();
+        let projections = batch.iter().map(|one| one.projection.clone()).collect();
+        match core.chats.project(projections).await {
+            Ok(()) => {
+                core.metrics.projected.record(started.elapsed());
+                return Ok(());
+            }
+            Err(error) => {
+                core.metrics.project_failures.increment(1);
+                if let PortError::Broken(_) = error {
+                    return Err(error);
+                }
+                error.log("store projections; trying again");
+            }
+        }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(5));
     }
 }
 
-async fn commit(core: &Arc<Hub>, mut offsets: Vec<(u16, Offset)>) {
+async fn commit(core: &Arc<Hub>, stored: &[Pending]) {
+    let of_one = |one: &Pending| {
+        let shard = one.projection.shard;
+        let offsets = one.offsets.clone();
+        offsets.into_iter().map(move |offset| (shard.0, offset))
+    };
+    let mut offsets: Vec<(u16, Offset)> = stored.iter().flat_map(of_one).collect();
     offsets.sort_unstable();
     let mut positions = Vec::new();
     for run in offsets.chunk_by(|(a, _), (b, _)| a == b) {
@@ -194,39 +189,5 @@ async fn commit(core: &Arc<Hub>, mut offsets: Vec<(u16, Offset)>) {
     }
     if let Err(error) = core.log.commit(positions).await {
         error.log("commit log positions; they are committed with the next ones");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rookery_cluster::id::ShardId;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::time::Timestamp;
-
-    fn projection(number: u128) -> Projection {
-        Projection {
-            conversation: ConversationId(Uuid::from_u128(number)),
-            shard: ShardId(0),
-            applied: 1,
-            head: 1,
-            active_at: Timestamp(0),
-            steps: vec![Step::Left(Vec::new())],
-        }
-    }
-
-    #[test]
-    fn it_is_full_beyond_its_bound_until_what_was_taken_is_stored() {
-        let projector = Projector::new(2 * ENTRY_BYTES);
-        projector.push(projection(1), &[], false);
-        projector.push(projection(2), &[], false);
-        assert!(!projector.is_full());
-        let taken = projector.take();
-        assert_eq!(taken.projections.len(), 2);
-        projector.push(projection(1), &[], false);
-        assert!(projector.is_full(), "what is being stored is not stored yet");
-        projector.stored();
-        assert!(!projector.is_full());
     }
 }

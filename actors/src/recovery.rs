@@ -56,7 +56,7 @@ impl Hub {
     /// Everything the dead actor had projected is stored first; then its successor gets what the log has beyond that, and
     /// then what came meanwhile.
     async fn recover(self: &Arc<Self>, conversation: ConversationId, actor: ActorId) {
-        self.projector.flush().await;
+        self.projector.flush_of(conversation).await;
         let records = loop {
             match self.unstored_records(conversation).await {
                 Ok(records) => break records,

@@ -89,7 +89,7 @@ async fn clear(core: &Arc<Hub>, ask: &Ask, memory: Memory) -> Result<Option<Outc
             peer,
         } => {
             if *repeat && memory.unstored {
-                core.projector.flush().await;
+                core.projector.flush_of(ask.conversation).await;
             }
             if *repeat && let Some((seq, at)) = core.chats.find(ask.conversation, *from, id).await? {
                 return Ok(Some(Outcome::Sent {

@@ -143,7 +143,7 @@ impl Shell {
         if let Err(refusal) = self.check(&command) {
             return self.refuse(origin, command.author(), refusal);
         }
-        if self.core.projector.is_full() {
+        if !self.core.projector.has_room_for(self.id) {
             return self.answer(
                 origin,
                 Err(Problem::unavailable("the store is behind; nothing was sent")),

@@ -4,6 +4,7 @@
 
 mod load;
 mod moves;
+mod refused;
 mod releases;
 mod sessions;
 mod support;

@@ -8,17 +8,19 @@ use parking_lot::Mutex;
 
 use super::MemoryAccounts;
 use crate::id::{ConversationId, DeviceId, UserId};
-use crate::ports::PortResult;
 use crate::ports::chats::{
     ChatStore, CursorUpdate, Cursors, DEDUPE_WINDOW, DeviceCursors, Entry, Inbox, Member, Membership, Profile,
     Projection, RecentId, Snapshot, Span, Step, StoredChange, StoredMessage, StoredUpdate,
 };
+use crate::ports::{PortError, PortResult};
 use crate::time::Timestamp;
 
 /// All conversations.
 pub struct MemoryChats {
     accounts: Arc<MemoryAccounts>,
     chats: Mutex<BTreeMap<ConversationId, Chat>>,
+    /// Conversations of which nothing more is taken.
+    refused: Mutex<Vec<ConversationId>>,
 }
 
 #[derive(Default)]
@@ -188,7 +190,19 @@ impl MemoryChats {
         Self {
             accounts,
             chats: Mutex::default(),
+            refused: Mutex::default(),
         }
+    }
+
+    /// From now on whatever changes that conversation is refused, or no longer, as by a store that finds it too large.
+    pub fn refuse(&self, conversation: ConversationId, refuse: bool) {
+        let mut refused = self.refused.lock();
+        refused.retain(|known| *known != conversation);
+        refused.extend(refuse.then_some(conversation));
+    }
+
+    fn refuses(&self, conversation: ConversationId) -> bool {
+        self.refused.lock().contains(&conversation)
     }
 
     fn with<T>(&self, conversation: ConversationId, act: impl FnOnce(&mut Chat) -> T) -> Option<T> {
@@ -243,6 +257,12 @@ impl ChatStore for MemoryChats {
     }
 
     async fn project(&self, batch: Vec<Projection>) -> PortResult<()> {
+        if let Some(one) = batch.iter().find(|one| self.refuses(one.conversation)) {
+            return Err(PortError::Broken(format!(
+                "{} was made to be refused",
+                one.conversation
+            )));
+        }
         let mut chats = self.chats.lock();
         for projection in batch {
             chats.entry(projection.conversation).or_default().project(projection);
