@@ -113,7 +113,9 @@ impl Projector {
         self.held.set(waiting.held() as f64);
         self.refused.set(waiting.refused() as f64);
         drop(waiting);
-        done.into_iter().for_each(|done| drop(done.send(())));
+        for done in done {
+            done.send(()).ok();
+        }
     }
 }
 
