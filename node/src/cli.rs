@@ -45,7 +45,7 @@ Exit status:
 ///
 /// Without a subcommand it serves. It prints the addresses it listens on to standard output, logs to standard error, and
 /// on SIGTERM or SIGINT tells its clients to go, flushes and stops; a second signal stops it at once. SIGHUP reads the
-/// token keys again.
+/// token keys and the certificate of the public listener again.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "rookery", version, after_long_help = AFTER_HELP, after_help = "`--help` shows examples, where configuration comes from, and the exit status.")]
 pub struct Cli {

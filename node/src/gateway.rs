@@ -45,6 +45,8 @@ pub struct Gateway {
     address: SocketAddr,
     hub: Arc<Hub>,
     listener: Arc<Listener>,
+    /// None where clients come without TLS.
+    tls: Option<Arc<Tls>>,
     stopping: watch::Sender<bool>,
     drain_window: Duration,
     accepting: JoinHandle<()>,
@@ -67,12 +69,13 @@ impl Gateway {
         let tls = tls.map(Arc::new);
         let mut tasks = hub.start();
         tasks.extend(tls.clone().map(|tls| tokio::spawn(tls.follow())));
-        let listener = Listener::new(service, hub.clone(), tls, stopped, capacity.connections);
+        let listener = Listener::new(service, hub.clone(), tls.clone(), stopped, capacity.connections);
         let listener = Arc::new(listener);
         Ok(Self {
             address,
             tasks,
             hub,
+            tls,
             stopping,
             drain_window,
             accepting: tokio::spawn(listener.clone().run(accepting)),
@@ -83,6 +86,13 @@ impl Gateway {
     /// The address clients connect to, with the port that was taken.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Reads the certificate again, now and not within a minute. Blocking.
+    pub fn renew_certificate(&self) {
+        if self.tls.as_ref().is_some_and(|tls| tls.renew()) {
+            tracing::info!("the certificate was read again");
+        }
     }
 
     /// WebSockets open now.

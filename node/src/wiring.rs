@@ -153,12 +153,13 @@ impl Node {
         })
     }
 
-    /// Reads again what may change while the node runs: the token keys.
+    /// Reads again what may change while the node runs: the token keys, and the certificate that clients are shown.
     pub fn reload(&self) {
         match self.accounts.reload_keys() {
             Ok(()) => tracing::info!("the token keys were read again"),
             Err(error) => tracing::error!(%error, "the token keys could not be read again; the old ones stay"),
         }
+        self.gateway.renew_certificate();
     }
 
     /// Hands over what is this node's, tells the clients to go, closes their sockets, flushes, and leaves the cluster. Clients

@@ -82,14 +82,22 @@ impl Tls {
     pub async fn follow(self: Arc<Self>) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let certificate = Arc::clone(&self.certificate);
-            let looked = tokio::task::spawn_blocking(move || certificate.renew()).await;
-            match looked {
-                Ok(Ok(true)) => tracing::info!("clients are shown a new certificate"),
-                Ok(Err(error)) => tracing::warn!(error, "the certificate stays as it was"),
-                Ok(Ok(false)) | Err(_) => {}
+            let tls = Arc::clone(&self);
+            tokio::task::spawn_blocking(move || tls.renew()).await.ok();
+        }
+    }
+
+    /// Shows clients what the files hold now, if that is new and whole; whether they could be read. Blocking.
+    pub fn renew(&self) -> bool {
+        match self.certificate.renew() {
+            Ok(true) => tracing::info!("clients are shown a new certificate"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(error, "the certificate stays as it was");
+                return false;
             }
         }
+        true
     }
 }
 

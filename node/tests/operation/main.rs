@@ -1,5 +1,6 @@
 //! Promise: a node is whole or it is not there, can be watched and asked, and stops in order. Proven on the real binary.
 
+mod certificate;
 mod process;
 
 use std::collections::BTreeSet;

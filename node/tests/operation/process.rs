@@ -108,11 +108,12 @@ impl Server {
             let line = lines
                 .next()
                 .unwrap_or_else(|| panic!("it did not start: {}", log.lock().expect("readable")));
-            line.strip_prefix(after)
-                .and_then(|text| text.parse().ok())
+            let place = line.strip_prefix(after).and_then(|url| url.split_once("://"));
+            place
+                .and_then(|(_, address)| address.parse().ok())
                 .unwrap_or_else(|| panic!("not {after}: {line}"))
         };
-        let (admin, public) = (address("admin on http://"), address("listening on http://"));
+        let (admin, public) = (address("admin on "), address("listening on "));
         Self {
             child,
             log,
@@ -123,6 +124,10 @@ impl Server {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    pub fn public_address(&self) -> SocketAddr {
+        self.public
     }
 
     pub fn admin_address(&self) -> SocketAddr {
