@@ -148,12 +148,20 @@ impl Admin {
 
     fn ready(&self) -> Result<Reply, Failure> {
         let reason = match self.0.lifecycle.phase() {
-            Phase::Ready => return Ok(Reply::json(StatusCode::OK, &Health { status: "ready" })),
-            Phase::Starting => "starting",
-            Phase::Apart => "out of the cluster, joining it again",
-            Phase::Draining => "draining",
+            Phase::Ready => match self.complaint() {
+                None => return Ok(Reply::json(StatusCode::OK, &Health { status: "ready" })),
+                Some(complaint) => complaint,
+            },
+            Phase::Starting => "starting".into(),
+            Phase::Apart => "out of the cluster, joining it again".into(),
+            Phase::Draining => "draining".into(),
         };
         Err(Problem::unavailable(format!("not ready: {reason}")).into())
+    }
+
+    /// What is wrong with the disk, where that is the node's concern.
+    fn complaint(&self) -> Option<String> {
+        self.0.control.get()?.disk.as_ref()?.complaint()
     }
 
     /// Rendering walks every series and `/proc`: not on a thread that serves sockets.

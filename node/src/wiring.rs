@@ -116,6 +116,9 @@ pub async fn open(config: &Config, lifecycle: &Lifecycle) -> Result<Node, Failur
         files,
     };
     tasks.spawn(chores.run());
+    if let Some(disk) = &stores.disk {
+        tasks.spawn(Arc::clone(disk).watch());
+    }
     Ok(Node {
         started_at: Timestamp::now(),
         gateway,
@@ -146,6 +149,7 @@ impl Node {
             gateway: Arc::clone(&self.gateway),
             system: self.system.clone(),
             accounts: Arc::clone(&self.stores.accounts),
+            disk: self.stores.disk.clone(),
             peers: self.place.as_ref().map(|place| Peers {
                 cluster: place.cluster(),
                 links: Arc::clone(place.links()),

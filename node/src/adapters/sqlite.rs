@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod chats;
 pub mod db;
 pub mod directory;
+pub mod disk;
 pub mod files;
 pub mod jobs;
 pub mod log;
@@ -13,6 +14,7 @@ pub mod schema;
 
 pub use chats::SqliteChats;
 pub use db::Db;
+pub use disk::Disk;
 pub use log::SqliteLog;
 
 #[cfg(test)]

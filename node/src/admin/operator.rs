@@ -17,6 +17,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::AdminToken;
+use crate::adapters::sqlite::Disk;
 use crate::gateway::Gateway;
 use crate::gateway::http::{Failure, Reply};
 use crate::shutdown::Phase;
@@ -29,6 +30,8 @@ pub struct Control {
     pub gateway: Arc<Gateway>,
     pub system: System,
     pub accounts: Arc<dyn AccountStore>,
+    /// None for a node that keeps all elsewhere.
+    pub disk: Option<Arc<Disk>>,
     /// None for a node alone.
     pub peers: Option<Peers>,
 }

@@ -21,6 +21,7 @@ use crate::adapters::kafka::KafkaLog;
 use crate::adapters::mongo::{Mongo, MongoAccounts, MongoChats, MongoFiles};
 use crate::adapters::redis::RedisDirectory;
 use crate::adapters::s3::S3Blobs;
+use crate::adapters::sqlite::Disk;
 use crate::adapters::sqlite::accounts::SqliteAccounts;
 use crate::adapters::sqlite::chats::SqliteChats;
 use crate::adapters::sqlite::directory::SqliteDirectory;
@@ -46,6 +47,8 @@ pub struct Stores {
     pub blobs: Arc<dyn Blobs>,
     /// Contents that this node serves itself.
     pub served: Option<DirBlobs>,
+    /// Of a node that keeps the log and the store in its directory.
+    pub disk: Option<Arc<Disk>>,
 }
 
 impl Stores {
@@ -77,8 +80,10 @@ impl Stores {
                 DirBlobs::open(&dir.blobs(), &dir.keys().join("blobs.key")).map_err(cannot_open(&dir.blobs()))?;
             (Arc::new(blobs.clone()), Some(blobs))
         };
+        let log = Arc::new(log);
+        let disk = Disk::new(dir.root(), Arc::clone(&log), db.clone());
         Ok(Self {
-            log: Arc::new(log),
+            log,
             chats: Arc::new(SqliteChats::new(db.clone())),
             accounts: Arc::new(SqliteAccounts::new(db.clone())),
             directory,
@@ -86,6 +91,7 @@ impl Stores {
             files: Arc::new(SqliteFiles::new(db)),
             blobs,
             served,
+            disk: Some(Arc::new(disk)),
         })
     }
 
@@ -118,6 +124,7 @@ impl Stores {
             files: Arc::new(MongoFiles::new(mongo)),
             blobs: Arc::new(blobs),
             served: None,
+            disk: None,
         })
     }
 }

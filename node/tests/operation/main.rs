@@ -1,6 +1,7 @@
 //! Promise: a node is whole or it is not there, can be watched and asked, and stops in order. Proven on the real binary.
 
 mod certificate;
+mod disk;
 mod process;
 
 use std::collections::BTreeSet;
@@ -183,7 +184,7 @@ fn an_operator_sees_that_a_user_is_there_and_nothing_private() {
     let token = "a-token-of-the-operator";
     let server = Server::start(&place, &[("ROOKERY_ADMIN_TOKEN", token)]);
     let ada = serde_json::json!({"email": "ada@example.org", "name": "Ada", "password": "a long enough password"});
-    let signed_up = server.post("/api/auth/signup", &ada);
+    let signed_up = server.post("/api/auth/signup", None, &ada);
     assert_eq!(signed_up.status, 201, "{}", signed_up.body);
     let id = signed_up.json()["user"]["id"].as_str().expect("an id").to_owned();
     let user = server.admin("GET", &format!("/admin/users/{id}"), Some(token));

@@ -85,8 +85,24 @@ impl Server {
 
     /// Starts one and waits until it says where it is.
     pub fn start(place: &Place, variables: &[(&str, &str)]) -> Self {
-        let mut child = place
-            .command(&Self::arguments(place), variables)
+        Self::spawn(place.command(&Self::arguments(place), variables))
+    }
+
+    /// Starts one to which a signal does nothing that would end it otherwise.
+    pub fn start_deaf_to(place: &Place, signal: &str, variables: &[(&str, &str)]) -> Self {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("trap '' {signal}; exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_rookery"))
+            .args(Self::arguments(place))
+            .current_dir(place.path())
+            .env_clear()
+            .envs(variables.iter().copied());
+        Self::spawn(shell)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -181,14 +197,13 @@ impl Server {
     }
 
     /// Posts JSON to the public listener.
-    pub fn post(&self, path: &str, body: &serde_json::Value) -> Answer {
-        ask(
-            self.public,
-            "POST",
-            path,
-            "Content-Type: application/json\r\n",
-            &body.to_string(),
-        )
+    pub fn post(&self, path: &str, token: Option<&str>, body: &serde_json::Value) -> Answer {
+        let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+        let headers = format!(
+            "Content-Type: application/json\r\n{}",
+            authorization.unwrap_or_default()
+        );
+        ask(self.public, "POST", path, &headers, &body.to_string())
     }
 }
 
@@ -198,7 +213,7 @@ impl Server {
         let account = serde_json::json!({
             "email": format!("{name}@example.org"), "name": name, "password": "a long enough password",
         });
-        let token = self.post("/api/auth/signup", &account).json()["access_token"].clone();
+        let token = self.post("/api/auth/signup", None, &account).json()["access_token"].clone();
         let token = token.as_str().expect("a token");
         let (socket, status) = self.upgrade(token);
         assert_eq!(status, 101);

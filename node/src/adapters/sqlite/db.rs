@@ -16,6 +16,7 @@ use rusqlite::{Connection, ErrorCode, Transaction};
 
 use self::readers::Readers;
 use self::writer::Writer;
+use super::disk::Complaint;
 use crate::data_dir::private_file;
 
 /// Statements kept prepared on each connection; more than all adapters together have on a hot path.
@@ -28,6 +29,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 pub struct Db {
     writer: Arc<Writer>,
     readers: Arc<Readers>,
+    complaint: Complaint,
 }
 
 impl Db {
@@ -37,9 +39,11 @@ impl Db {
             .map_err(|error| PortError::Broken(format!("open the database {}: {error}", path.display())))?;
         let mut connection = writing(path).map_err(|error| port_error(&error))?;
         migrate(&mut connection).map_err(|error| port_error(&error))?;
+        let complaint = Complaint::default();
         Ok(Self {
-            writer: Arc::new(Writer::start(connection)?),
+            writer: Arc::new(Writer::start(connection, complaint.clone())?),
             readers: Arc::new(Readers::start(path)?),
+            complaint,
         })
     }
 
@@ -50,6 +54,20 @@ impl Db {
         F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
         self.writer.write(job).await
+    }
+
+    /// Why the last commit that failed did.
+    pub fn complaint(&self) -> &Complaint {
+        &self.complaint
+    }
+
+    /// Makes a commit that changes nothing, and is written nevertheless.
+    pub async fn try_to_write(&self) -> PortResult<()> {
+        let touch = |transaction: &Transaction<'_>| {
+            let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            transaction.pragma_update(None, "user_version", version)
+        };
+        self.write(touch).await
     }
 
     /// Runs a query on a reader thread, over what is committed now.

@@ -36,6 +36,7 @@ use self::file::LogFile;
 use self::index::Index;
 use self::queue::{MAX_RECORD, Queue};
 use self::writer::Writer;
+use super::disk::Complaint;
 
 /// The event log in one SQLite file. Dropping it flushes what waits and ends its thread.
 pub struct SqliteLog {
@@ -51,6 +52,7 @@ struct Shared {
     file: Mutex<LogFile>,
     index: Mutex<Index>,
     reports: RwLock<Option<Arc<dyn Reports>>>,
+    complaint: Complaint,
 }
 
 impl SqliteLog {
@@ -62,6 +64,7 @@ impl SqliteLog {
             file: Mutex::new(file),
             index: Mutex::new(index),
             reports: RwLock::new(None),
+            complaint: Complaint::default(),
         });
         let writer = Writer::new(Arc::clone(&shared), shards);
         let writer = std::thread::Builder::new()
@@ -74,6 +77,16 @@ impl SqliteLog {
             writer: Some(writer),
             refused: metrics::counter!("node_log_refused_total"),
         })
+    }
+
+    /// Why the last commit that failed did.
+    pub fn complaint(&self) -> &Complaint {
+        &self.shared.complaint
+    }
+
+    /// Makes a commit that changes nothing. Blocking.
+    pub fn try_to_write(&self) -> PortResult<()> {
+        self.shared.file.lock().touch()
     }
 
     fn known(&self, shard: ShardId) -> PortResult<()> {

@@ -9,6 +9,7 @@ use rookery_actors::ports::{PortError, PortResult};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use super::super::disk::Complaint;
 use super::{commit_error, port_error};
 
 /// Jobs that may wait for the writer; beyond it callers wait for room.
@@ -27,11 +28,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> PortResult<Self> {
+    pub(super) fn start(connection: Connection, complaint: Complaint) -> PortResult<Self> {
         let (jobs, waiting) = mpsc::channel(WAITING_JOBS);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || run(connection, waiting))
+            .spawn(move || run(connection, waiting, complaint))
             .map_err(|error| PortError::Broken(format!("start the store's writer: {error}")))?;
         Ok(Self {
             jobs: Some(jobs),
@@ -108,8 +109,8 @@ where
     }
 }
 
-fn run(mut connection: Connection, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
-    let mut meter = Meter::new();
+fn run(mut connection: Connection, mut waiting: mpsc::Receiver<Box<dyn Job>>, complaint: Complaint) {
+    let mut meter = Meter::new(complaint);
     let mut batch = Vec::new();
     let mut next = Instant::now();
     while waiting.blocking_recv_many(&mut batch, JOBS_A_COMMIT) > 0 {
@@ -137,16 +138,18 @@ struct Meter {
     seconds: Histogram,
     writes: Histogram,
     failing: bool,
+    complaint: Complaint,
 }
 
 impl Meter {
-    fn new() -> Self {
+    fn new(complaint: Complaint) -> Self {
         Self {
             commits: metrics::counter!("node_store_commits_total"),
             failures: metrics::counter!("node_store_commit_failures_total"),
             seconds: metrics::histogram!("node_store_commit_seconds"),
             writes: metrics::histogram!("node_store_commit_writes"),
             failing: false,
+            complaint,
         }
     }
 
@@ -154,8 +157,9 @@ impl Meter {
         self.commits.increment(1);
         self.seconds.record(began.elapsed());
         self.writes.record(writes as f64);
-        if end.is_err() {
+        if let Err(error) = end {
             self.failures.increment(1);
+            self.complaint.note(error);
         }
         // A full disk fails every commit until there is room: one line when it begins and one when it ends.
         match end {
@@ -173,7 +177,7 @@ fn commit(connection: &mut Connection, batch: &mut [Box<dyn Job>]) -> PortResult
         .map_err(|error| port_error(&error))?;
     // A lone job needs no savepoint, and is spared the copies of pages that one costs.
     if let [job] = batch {
-        if !job.run(&transaction) {
+        if !job.run(&transaction) && !transaction.is_autocommit() {
             return Ok(());
         }
     } else {

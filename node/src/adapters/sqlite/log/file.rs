@@ -129,6 +129,12 @@ impl LogFile {
         Ok(())
     }
 
+    /// Writes to the file what it holds: a commit like any other that changes nothing.
+    pub fn touch(&mut self) -> PortResult<()> {
+        let touched = self.connection.pragma_update(None, "user_version", LAYOUT);
+        touched.map_err(|error| port_error(&error))
+    }
+
     /// Copies what was committed into the database when there is enough of it.
     pub fn checkpoint(&mut self) {
         if self.unchecked < CHECKPOINT_BYTES {

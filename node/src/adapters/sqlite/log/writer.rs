@@ -206,7 +206,10 @@ impl Writer {
         self.meter.commit_records.record(records as f64);
         match outcome {
             Ok(_) => self.meter.records.increment(records as u64),
-            Err(_) => self.meter.failures.increment(1),
+            Err(error) => {
+                self.meter.failures.increment(1);
+                self.shared.complaint.note(error);
+            }
         }
         // A full disk fails every commit until there is room: one line when it begins and one when it ends.
         match outcome {
