@@ -64,5 +64,6 @@ mod supervisor;
 #[cfg(feature = "runtime")]
 mod validate;
 
-#[cfg(all(test, feature = "runtime"))]
+#[cfg(feature = "runtime")]
+#[cfg(test)]
 mod tests;
