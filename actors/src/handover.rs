@@ -24,9 +24,13 @@ use self::wait::Heard;
 use crate::conversation::actor::Msg;
 use crate::defaults;
 use crate::hub::Hub;
+use crate::id::ConversationId;
 use crate::interchange::{Ask, Origin, Peer, Placing, Question};
 use crate::ports::PortResult;
 use crate::shard::life::{Opening, Phase};
+
+/// A conversation that has not done yet what it was asked to, and what tells when it has.
+type Late = (ConversationId, oneshot::Receiver<()>);
 
 /// A shard that a table gave to this node, and the time that it is opened.
 type Gained = (ShardId, Opening);
@@ -178,7 +182,7 @@ impl Hub {
         // What was read back is applied by now, or stands in the mailboxes before what follows.
         let of_these = |bytes: &[u8; 16]| shards.contains(&self.shard(bytes).id);
         let conversations = self.conversations.of(|id| of_these(id.as_bytes()));
-        self.ask_all(&conversations, deadline, Msg::Settle).await;
+        self.ask_all(conversations, deadline, Msg::Settle).await;
         self.release_sessions(|user| of_these(user.as_bytes()), deadline).await;
         let released = started.elapsed();
         timeout_at(deadline, self.projector.flush()).await.ok();
@@ -189,33 +193,66 @@ impl Hub {
             }
         }
         let conversations = self.conversations.of(|id| of_these(id.as_bytes()));
-        self.ask_all(&conversations, deadline, Msg::Retire).await;
-        conversations.into_iter().for_each(|id| self.conversations.remove(id));
-        for shard in each() {
+        let late = self.ask_all(conversations.clone(), deadline, Msg::Retire).await;
+        let is_late = |id: &ConversationId| late.iter().any(|(late, _)| late == id);
+        for id in conversations.into_iter().filter(|id| !is_late(id)) {
+            self.conversations.remove(id);
+        }
+        let waits = |id: ShardId| late.iter().any(|(late, _)| self.shard(late.as_bytes()).id == id);
+        for shard in each().filter(|shard| !waits(shard.id)) {
             shard.life.step(&[Phase::Closing], Phase::Closed);
         }
         self.follow();
+        self.close_late(late);
         tracing::info!(
             shards = lost.len(), took = ?started.elapsed(), ?settled, ?released, ?stored,
             "shards closed"
         );
     }
 
-    /// Hands each of these conversations a message and waits until all are done with it.
+    /// Hands each of these conversations a message and waits until all are done with it; answers those that are not in time.
     async fn ask_all(
         self: &Arc<Self>,
-        conversations: &[crate::id::ConversationId],
+        conversations: Vec<ConversationId>,
         deadline: tokio::time::Instant,
         msg: impl Fn(oneshot::Sender<()>) -> Msg,
-    ) {
-        let mut waiting = Vec::with_capacity(conversations.len());
-        for conversation in conversations {
+    ) -> Vec<Late> {
+        let ask = |conversation| {
             let (done, wait) = oneshot::channel();
-            self.conversations.tell_hot(*conversation, msg(done));
-            waiting.push(wait);
+            self.conversations.tell_hot(conversation, msg(done));
+            (conversation, wait)
+        };
+        let asked: Vec<Late> = conversations.into_iter().map(ask).collect();
+        let mut late = Vec::new();
+        for (conversation, mut wait) in asked {
+            if timeout_at(deadline, &mut wait).await.is_err() {
+                late.push((conversation, wait));
+            }
         }
-        for wait in waiting {
-            timeout_at(deadline, wait).await.ok();
+        late
+    }
+
+    /// Waits for conversations that cannot leave the memory yet, because the store does not say what they are: what they were
+    /// asked before has to go back before the shard may be opened here again, or it would come behind what is asked then, and
+    /// the conversation would be here twice.
+    fn close_late(self: &Arc<Self>, late: Vec<Late>) {
+        let mut shards: BTreeMap<ShardId, Vec<Late>> = BTreeMap::new();
+        for (conversation, wait) in late {
+            let shard = self.shard(conversation.as_bytes()).id;
+            shards.entry(shard).or_default().push((conversation, wait));
+        }
+        for (shard, late) in shards {
+            let core = Arc::clone(self);
+            self.runtime.spawn(async move {
+                for (_, wait) in late {
+                    wait.await.ok();
+                }
+                let _turn = core.handover.turn.lock().await;
+                let life = &core.shards[usize::from(shard.0)].life;
+                life.step(&[Phase::Closing], Phase::Closed);
+                core.answer_placing();
+                core.gain(&core.router.table(), None);
+            });
         }
     }
 
@@ -313,7 +350,11 @@ impl Hub {
                 return;
             }
             for early in early {
-                self.asked_open(early.ask);
+                // What went back before this came would be overtaken by it.
+                match self.sent_back.overtakes(&early.ask) {
+                    true => self.bounce(*early.ask, false),
+                    false => self.asked_open(early.ask),
+                }
             }
         }
     }
@@ -326,11 +367,7 @@ impl Hub {
 }
 
 /// A command whose append came to nothing that this node would know, as it was asked.
-pub fn again(
-    conversation: crate::id::ConversationId,
-    origin: Origin,
-    command: crate::conversation::command::Command,
-) -> Ask {
+pub fn again(conversation: ConversationId, origin: Origin, command: crate::conversation::command::Command) -> Ask {
     use crate::conversation::command::Command;
     let question = match command {
         Command::Update { from, of, change } => Question::Change { from, of, change },

@@ -34,7 +34,7 @@ use crate::presence::Presence;
 use crate::projector::{self, Projector};
 use crate::protocol::{ErrorCode, Limits, Problem, ServerFrame};
 use crate::recovery::Orphans;
-use crate::sent_back::SentBack;
+use crate::sent_back::{Coming, SentBack};
 use crate::session::cursors::{self, Cursors};
 use crate::session::remote::berth::Berths;
 use crate::session::remote::ends::Ends;
@@ -235,7 +235,7 @@ impl Hub {
         if shard.life.is_open() {
             self.asked_open(ask);
         } else if self.router.is_local(shard.id) {
-            self.park(shard, ask, defaults::CALL_DEADLINE);
+            self.park(shard, ask, Coming::InTurn, defaults::CALL_DEADLINE);
         } else {
             self.bounce(*ask, false);
         }
@@ -244,22 +244,23 @@ impl Hub {
     /// Another node asks. Where its table is the newer one, this node may not know yet what it owns.
     fn forwarded_here(self: &Arc<Self>, forwarded: Forwarded) {
         let Forwarded { ask, epoch, within_ms } = forwarded;
-        if self.sent_back.overtakes(&ask) {
+        let coming = self.sent_back.coming(&ask);
+        if coming == Coming::Overtaking {
             return self.bounce(ask, false);
         }
         let shard = self.shard(ask.conversation.as_bytes());
         if shard.life.is_open() {
             self.asked_open(Box::new(ask));
         } else if self.router.is_local(shard.id) || epoch > self.router.table().epoch {
-            self.park(shard, Box::new(ask), Duration::from_millis(within_ms.into()));
+            self.park(shard, Box::new(ask), coming, Duration::from_millis(within_ms.into()));
         } else {
             self.bounce(ask, false);
         }
     }
 
     /// Keeps a command until its shard is open.
-    fn park(self: &Arc<Self>, shard: &Shard, ask: Box<Ask>, within: Duration) {
-        match shard.life.park(ask, Instant::now() + within) {
+    fn park(self: &Arc<Self>, shard: &Shard, ask: Box<Ask>, coming: Coming, within: Duration) {
+        match shard.life.park(ask, coming, Instant::now() + within) {
             Parked::Kept => {}
             Parked::Open(ask) => self.asked_open(ask),
             Parked::Full(ask) => self.answer(

@@ -32,6 +32,26 @@ fn place(ask: &Ask) -> Option<(Asker, u64)> {
     }
 }
 
+/// How an ask comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Coming {
+    InTurn,
+    /// It went back before.
+    Again,
+    /// One before it went back and has not come again.
+    Overtaking,
+}
+
+/// Where one that comes again belongs among those that wait: before what its asker sent behind it.
+pub fn place_among<'a>(ask: &Ask, mut others: impl ExactSizeIterator<Item = &'a Ask>) -> usize {
+    let (own, last) = (place(ask), others.len());
+    let is_behind = |other: &Ask| match (&own, place(other)) {
+        (Some((asker, ticket)), Some((other, behind))) => *asker == other && *ticket < behind,
+        _ => false,
+    };
+    others.position(is_behind).unwrap_or(last)
+}
+
 impl SentBack {
     /// A send goes back.
     pub fn note(&self, ask: &Ask, now: Instant) {
@@ -42,26 +62,31 @@ impl SentBack {
     }
 
     /// A send comes: whether it overtakes one that went back and has not come again. If not, it is noted as having come.
-    pub fn overtakes(&self, ask: &Ask) -> bool {
+    pub fn coming(&self, ask: &Ask) -> Coming {
         if self.count.load(Ordering::Acquire) == 0 {
-            return false;
+            return Coming::InTurn;
         }
         let Some((asker, ticket)) = place(ask) else {
-            return false;
+            return Coming::InTurn;
         };
         let mut table = self.table.lock();
         let Some(tickets) = table.get_mut(&asker) else {
-            return false;
+            return Coming::InTurn;
         };
         if tickets.range(..ticket).next().is_some() {
-            return true;
+            return Coming::Overtaking;
         }
-        tickets.remove(&ticket);
+        let again = tickets.remove(&ticket).is_some();
         if tickets.is_empty() {
             table.remove(&asker);
             self.count.store(table.len(), Ordering::Release);
         }
-        false
+        if again { Coming::Again } else { Coming::InTurn }
+    }
+
+    /// Whether a send that comes overtakes one.
+    pub fn overtakes(&self, ask: &Ask) -> bool {
+        self.coming(ask) == Coming::Overtaking
     }
 
     /// What has not come again by now went to another node, or its time was over.
@@ -127,6 +152,17 @@ mod tests {
         assert!(!back.overtakes(&send(6)), "that was sent before it");
         assert!(!back.overtakes(&send(7)) && !back.overtakes(&send(8)) && !back.overtakes(&send(9)));
         assert_eq!(back.count.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_comes_again_stands_before_what_was_sent_behind_it() {
+        let (back, now) = (SentBack::default(), Instant::now());
+        back.note(&send(7), now);
+        assert_eq!(back.coming(&send(7)), Coming::Again);
+        assert_eq!(back.coming(&send(7)), Coming::InTurn);
+        let waiting = [send(5), send(8), send(9)];
+        let place = |ticket| place_among(&send(ticket), waiting.iter());
+        assert_eq!([place(7), place(8), place(10)], [1, 2, 3]);
     }
 
     #[test]

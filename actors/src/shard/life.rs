@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::defaults;
 use crate::interchange::Ask;
+use crate::sent_back::{Coming, place_among};
 
 /// Where a shard is in its life on this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,8 +131,8 @@ impl Life {
         self.changed.send_replace(phase);
     }
 
-    /// Keeps a command until the shard is open.
-    pub fn park(&self, ask: Box<Ask>, deadline: Instant) -> Parked {
+    /// Keeps a command until the shard is open; one that comes again in the place that it had.
+    pub fn park(&self, ask: Box<Ask>, coming: Coming, deadline: Instant) -> Parked {
         let mut early = self.early.lock();
         if self.is_open() {
             return Parked::Open(ask);
@@ -139,7 +140,11 @@ impl Life {
         if early.len() >= defaults::EARLY_COMMANDS {
             return Parked::Full(ask);
         }
-        early.push_back(Early { ask, deadline });
+        let place = match coming {
+            Coming::Again => place_among(&ask, early.iter().map(|early| &*early.ask)),
+            _ => early.len(),
+        };
+        early.insert(place, Early { ask, deadline });
         Parked::Kept
     }
 
@@ -201,7 +206,11 @@ mod tests {
     }
 
     fn park(life: &Life, number: u128, within: u64) -> Parked {
-        life.park(ask(number), Instant::now() + Duration::from_secs(within))
+        life.park(
+            ask(number),
+            Coming::InTurn,
+            Instant::now() + Duration::from_secs(within),
+        )
     }
 
     #[test]

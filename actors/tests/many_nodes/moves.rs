@@ -1,9 +1,11 @@
 //! Shards that move, and nodes that die or do not know yet that they own nothing.
 
+use std::time::Duration;
+
 use rookery_actors::id::ConversationId;
 use rookery_actors::protocol::{ServerFrame, Target};
 
-use crate::support::World;
+use crate::support::{World, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_of_different_nodes_talk() {
@@ -128,5 +130,30 @@ async fn a_socket_goes_on_wherever_its_session_goes() {
         client.whole(conversation, expected).await;
         let hellos = client.socket.count(|frame| matches!(frame, ServerFrame::Hello(_)));
         assert_eq!(hellos, 1);
+    }
+}
+
+/// It is in no hurry to leave while the store does not say what it is; another one takes its place meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conversation_that_was_loading_when_its_shard_left_takes_nothing_from_its_successor() {
+    let mut world = World::of(&["a"]).await;
+    let (ada, bob) = (world.user_of("a"), world.user_of("a"));
+    let ada = world.connect("a", ada, None).await;
+    assert_eq!(ada.sent(Target::User(bob), "1").await, 1);
+    world.start("b").await;
+    world.place(&["b"]).await;
+    world.services.chats.hold(true);
+    ada.send(Target::User(bob), "2");
+    let b = &world.nodes["b"];
+    until("the conversation is loading", || b.census().conversations > 0).await;
+    // What leaves is given three seconds.
+    world.place(&["a"]).await;
+    world.place(&["b"]).await;
+    ada.send(Target::User(bob), "3");
+    let asked_again = tokio::time::sleep(Duration::from_millis(100));
+    asked_again.await;
+    world.services.chats.hold(false);
+    for number in 4..40 {
+        assert_eq!(ada.sent(Target::User(bob), &number.to_string()).await, number);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::MemoryAccounts;
 use crate::id::{ConversationId, DeviceId, UserId};
@@ -21,6 +22,8 @@ pub struct MemoryChats {
     chats: Mutex<BTreeMap<ConversationId, Chat>>,
     /// Conversations of which nothing more is taken.
     refused: Mutex<Vec<ConversationId>>,
+    /// Whether loads of conversations have to wait.
+    held: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -191,6 +194,7 @@ impl MemoryChats {
             accounts,
             chats: Mutex::default(),
             refused: Mutex::default(),
+            held: watch::Sender::new(false),
         }
     }
 
@@ -203,6 +207,11 @@ impl MemoryChats {
 
     fn refuses(&self, conversation: ConversationId) -> bool {
         self.refused.lock().contains(&conversation)
+    }
+
+    /// Holds loads of conversations back, as a store does that is slow; letting go answers them.
+    pub fn hold(&self, hold: bool) {
+        self.held.send_replace(hold);
     }
 
     fn with<T>(&self, conversation: ConversationId, act: impl FnOnce(&mut Chat) -> T) -> Option<T> {
@@ -253,6 +262,7 @@ impl MemoryChats {
 #[async_trait]
 impl ChatStore for MemoryChats {
     async fn conversation(&self, conversation: ConversationId) -> PortResult<Option<Snapshot>> {
+        self.held.subscribe().wait_for(|held| !held).await.ok();
         Ok(self.with(conversation, |chat| chat.snapshot()).flatten())
     }
 
