@@ -84,7 +84,7 @@ pub fn producer(settings: &Settings) -> PortResult<ClientConfig> {
     config
         .set("enable.idempotence", "true")
         .set("acks", "all")
-        .set("compression.type", "lz4")
+        .set("compression.type", &settings.compression)
         // Records have gathered before they come here (`producer.rs`).
         .set("linger.ms", "0")
         // A record is tried until it stands. To give one up would leave a gap, after which the producer renumbers what is

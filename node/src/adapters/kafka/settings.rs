@@ -9,6 +9,8 @@ const SHORTEST_APPEND_MS: u32 = 500;
 const LONGEST_APPEND_MS: u32 = 9_000;
 /// Beyond it a message waits longer than people notice.
 const LONGEST_LINGER_MS: u32 = 100;
+/// Those that need no library of the system.
+const COMPRESSIONS: [&str; 3] = ["none", "lz4", "snappy"];
 const PROTOCOLS: [&str; 4] = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
 const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
@@ -32,6 +34,10 @@ crate::config::settings! {
         /// While records come close together, they are sent this often, in milliseconds, so that they share wake-ups, each
         /// of which costs more than a record. A lone record does not wait. 0 sends each at once.
         linger_ms: u32 = 4;
+        /// What records are compressed with on their way: `none`, `lz4` or `snappy`. Those of one partition that are sent together
+        /// are compressed together, so it pays only where many come at once; short ones that come alone cost more for it and
+        /// get no shorter. To keep them shorter on the brokers' disks, let the topic's own `compression.type` say so.
+        compression: String = "none".into();
         /// How long a client waits for a broker's answer before it is told that the outcome is unknown, in milliseconds.
         append_timeout_ms: u32 = 5_000;
         /// `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`. Those with `ssl` need a binary built with the feature
@@ -76,6 +82,9 @@ impl Settings {
         }
         if self.linger_ms > LONGEST_LINGER_MS {
             return Err(format!("kafka.linger_ms must be at most {LONGEST_LINGER_MS}"));
+        }
+        if !COMPRESSIONS.contains(&self.compression.as_str()) {
+            return Err(format!("kafka.compression must be one of {}", COMPRESSIONS.join(", ")));
         }
         self.check_security()
     }
@@ -182,6 +191,7 @@ mod tests {
         refused(|it| it.min_insync_replicas = 4, "kafka.min_insync_replicas");
         refused(|it| it.append_timeout_ms = 60_000, "kafka.append_timeout_ms");
         refused(|it| it.linger_ms = 1_000, "kafka.linger_ms");
+        refused(|it| it.compression = "zip".into(), "kafka.compression");
         refused(|it| it.security_protocol = "tls".into(), "kafka.security_protocol");
         refused(
             |it| it.security_protocol = "sasl_plaintext".into(),
