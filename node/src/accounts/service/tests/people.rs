@@ -20,12 +20,12 @@ async fn an_erased_account_is_gone_and_its_names_are_free() {
         code(world.login("ada", "correct horse").await),
         Some(ErrorCode::BadCredentials)
     );
-    let asked = [world.asked.recv().await, world.asked.recv().await];
-    assert!(asked.contains(&Some(Asked::ForgetUser(caller.user))), "{asked:?}");
-    assert!(
-        asked.contains(&Some(Asked::Close(caller.user, caller.login))),
-        "{asked:?}"
-    );
+    // The task that sees to it may have seen it too, and asks the same once more.
+    let mut wanted = vec![Asked::ForgetUser(caller.user), Asked::Close(caller.user, caller.login)];
+    while !wanted.is_empty() {
+        let asked = world.asked.recv().await.unwrap();
+        wanted.retain(|wanted| *wanted != asked);
+    }
     assert!(world.store.leaving().await.unwrap().is_empty());
     let again = world.signup("ada").await;
     assert_ne!(again.user.user.id, caller.user);
