@@ -119,8 +119,8 @@ impl Projector {
     }
 }
 
-/// Tries until the store has taken them. What it refuses is halved until it is known whose fault that is: gives back what is stored,
-/// and what is refused.
+/// Tries until the store has taken them. What it refuses is halved until it is known whose fault that is: gives back what is
+/// stored, and what is refused.
 async fn store_surely(core: &Arc<Hub>, pending: Vec<Pending>) -> (Vec<Pending>, Vec<Pending>) {
     let (mut stored, mut refused) = (Vec::new(), Vec::new());
     let mut batches = vec![pending];
@@ -171,12 +171,11 @@ async fn store_batch(core: &Arc<Hub>, batch: &[Pending]) -> PortResult<()> {
 }
 
 async fn commit(core: &Arc<Hub>, stored: &[Pending]) {
-    let of_one = |one: &Pending| {
-        let shard = one.projection.shard;
-        let offsets = one.offsets.clone();
-        offsets.into_iter().map(move |offset| (shard.0, offset))
-    };
-    let mut offsets: Vec<(u16, Offset)> = stored.iter().flat_map(of_one).collect();
+    let mut offsets: Vec<(u16, Offset)> = Vec::new();
+    for one in stored {
+        let shard = one.projection.shard.0;
+        offsets.extend(one.offsets.iter().map(|offset| (shard, *offset)));
+    }
     offsets.sort_unstable();
     let mut positions = Vec::new();
     for run in offsets.chunk_by(|(a, _), (b, _)| a == b) {

@@ -100,9 +100,7 @@ impl Inner {
         let unseen = self.doubtful || self.grown > self.order.next();
         self.reading && (self.order.hole().is_some() || (unseen && self.pending.is_empty()))
     }
-}
 
-impl Inner {
     /// Own records behind a hole, which nobody fills any more.
     fn stranded(&mut self) -> impl Iterator<Item = (Box<Record>, Origin)> + use<> {
         let own = |due: Due| match due.record {

@@ -133,16 +133,26 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(25 * 60 * 60);
 
-    async fn runner(dir: &std::path::Path) -> (Runner, Arc<SqliteFiles>) {
-        let db = schema::open(&dir.join("store.db")).expect("the database opens");
-        let blobs = DirBlobs::open(&dir.join("blobs"), &dir.join("keys/blobs.key")).expect("the directory opens");
+    /// A runner over a directory, and the store of its files.
+    async fn runner() -> (tempfile::TempDir, Runner, Arc<SqliteFiles>) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let at = |name: &str| dir.path().join(name);
+        let db = schema::open(&at("store.db")).expect("the database opens");
+        let blobs = DirBlobs::open(&at("blobs"), &at("keys/blobs.key")).expect("the directory opens");
         let store = Arc::new(SqliteFiles::new(db.clone()));
         let runner = Runner {
             jobs: Arc::new(SqliteJobs::new(db.clone())),
             directory: SqliteDirectory::open(db, Duration::from_secs(60)).await.expect("open"),
             files: Files::new(store.clone(), Arc::new(blobs), 1 << 30),
         };
-        (runner, store)
+        (dir, runner, store)
+    }
+
+    /// Looks when that job is due.
+    async fn look_for(runner: &Runner, job: &str) {
+        let now = Timestamp::now();
+        runner.jobs.schedule(job, now).await.expect("schedule");
+        runner.look().await.expect("look");
     }
 
     async fn abandoned(store: &SqliteFiles) -> FileId {
@@ -170,17 +180,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_chore_is_proposed_and_done_when_due_and_then_due_again() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let (runner, store) = runner(dir.path()).await;
+        let (_dir, runner, store) = runner().await;
         let file = abandoned(&store).await;
         runner.look().await.expect("look");
         assert!(store.file(file).await.expect("file").is_some(), "it is not due yet");
-        runner
-            .jobs
-            .schedule("sweep files", Timestamp::now())
-            .await
-            .expect("schedule");
-        runner.look().await.expect("look");
+        look_for(&runner, "sweep files").await;
         assert_eq!(store.file(file).await.expect("file"), None);
         assert_eq!(due_within(&runner, LOOK_EVERY).await, [""; 0]);
         assert_eq!(due_within(&runner, Chore::SweepFiles.every()).await, ["sweep files"]);
@@ -188,32 +192,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_chore_that_fails_is_tried_again_soon() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let (runner, store) = runner(dir.path()).await;
+        let (dir, runner, store) = runner().await;
         let file = abandoned(&store).await;
         // The blobs' directories are no longer there to be swept.
         std::fs::remove_dir_all(dir.path().join("blobs")).expect("remove");
         std::fs::write(dir.path().join("blobs"), "in the way").expect("write");
-        runner
-            .jobs
-            .schedule("sweep files", Timestamp::now())
-            .await
-            .expect("schedule");
-        runner.look().await.expect("look");
+        look_for(&runner, "sweep files").await;
         assert!(store.file(file).await.expect("file").is_some());
         assert_eq!(due_within(&runner, LOOK_EVERY).await, ["sweep files"]);
     }
 
     #[tokio::test]
     async fn a_job_of_another_version_is_left_to_it() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let (runner, _) = runner(dir.path()).await;
-        runner
-            .jobs
-            .schedule("polish", Timestamp::now())
-            .await
-            .expect("schedule");
-        runner.look().await.expect("look");
+        let (_dir, runner, _) = runner().await;
+        look_for(&runner, "polish").await;
         assert_eq!(due_within(&runner, LOOK_EVERY).await, [""; 0]);
         assert!(due_within(&runner, CLAIMED_FOR).await.contains(&"polish".to_owned()));
     }
