@@ -8,7 +8,6 @@ import de.bwaldvogel.mongo.bson.Document;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Comparator;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.NavigableMap;
@@ -52,21 +51,20 @@ class OrderedIndex extends Index<Object> {
     return value != null && !(value instanceof Document) && !(value instanceof BsonRegularExpression);
   }
 
+  /** As they are looked at: who wants only some does not pay for all. */
   @Override
-  public synchronized Iterable<Object> getPositions(Document query) {
+  public Iterable<Object> getPositions(Document query) {
     Object wanted = query.get(field);
-    Set<Object> found = new LinkedHashSet<>();
-    if (!(wanted instanceof Document)) {
-      found.addAll(positions.getOrDefault(wanted, Set.of()));
-      return found;
-    }
+    return () -> sets(wanted).flatMap(Set::stream).distinct().iterator();
+  }
+
+  private Stream<Set<Object>> sets(Object wanted) {
+    if (!(wanted instanceof Document)) return Stream.of(positions.getOrDefault(wanted, Set.of()));
     Document operators = (Document) wanted;
     if (operators.containsKey("$in")) {
-      for (Object one : (Collection<?>) operators.get("$in")) found.addAll(positions.getOrDefault(one, Set.of()));
-      return found;
+      return ((Collection<?>) operators.get("$in")).stream().map(one -> positions.getOrDefault(one, Set.of()));
     }
-    range(operators).values().forEach(found::addAll);
-    return found;
+    return range(operators).values().stream();
   }
 
   /** Its bounds included, whatever the operators say of them. */
