@@ -11,6 +11,7 @@
 pub mod actor;
 mod apply;
 mod audience;
+mod authors;
 mod change;
 mod check;
 pub mod command;

@@ -289,7 +289,7 @@ pub struct Summary {
     pub photo: Option<FileId>,
     pub peer: Option<UserId>,
     pub head: u64,
-    /// Messages of others beyond `read` in memory.
+    /// Messages of others beyond `read`, as far as memory goes.
     pub unread: u32,
     /// What of the range lies in the store alone and is to be counted there: `(after, upto)`.
     pub unread_stored: Option<(u64, u64)>,

@@ -73,12 +73,6 @@ impl Shell {
         }
         let head = self.state.head;
         let first = self.tail.first(head);
-        let others = |entry: &Entry| matches!(entry, Entry::Message(message) if message.from != user);
-        let unread = self
-            .tail
-            .range(read + 1, head, head)
-            .filter(|kept| others(&kept.entry))
-            .count();
         let latest = self
             .tail
             .range(first, head, head)
@@ -95,8 +89,8 @@ impl Shell {
             photo,
             peer,
             head,
-            unread: unread as u32,
-            unread_stored: (read + 1 < first).then(|| (read, first - 1)),
+            unread: self.state.authors.unread(user, read),
+            unread_stored: self.state.authors.older(read),
             latest: latest.map(|kept| kept.entry.clone()),
         };
         self.answer(origin, Ok(Reply::Summary(summary)));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::authors::Authors;
 use super::command::{Command, Record};
 use super::window::{Key, Window};
 use crate::id::{ConversationId, FileId, UserId};
@@ -29,6 +30,7 @@ pub struct State {
     pub active_at: Timestamp,
     pub members: BTreeMap<UserId, Member>,
     pub window: Window,
+    pub authors: Authors,
 }
 
 /// Why a command is not carried out.
@@ -110,6 +112,7 @@ impl State {
             active_at: Timestamp(0),
             members: BTreeMap::new(),
             window: Window::default(),
+            authors: Authors::default(),
         }
     }
 
@@ -117,6 +120,7 @@ impl State {
         Self {
             id,
             window: Window::load(&snapshot.recent),
+            authors: Authors::load(&snapshot.recent),
             deleted: snapshot.deleted,
             head: snapshot.head,
             applied: snapshot.applied,
@@ -229,6 +233,7 @@ impl State {
         self.head += 1;
         self.active_at = self.active_at.max(at);
         self.window.insert(key, self.head, at);
+        self.authors.push(self.head, from);
         let message = StoredMessage {
             seq: self.head,
             id,
