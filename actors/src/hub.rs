@@ -275,6 +275,11 @@ impl Hub {
         if let Question::User(_) = &ask.question {
             return self.asked_of_user(*ask);
         }
+        if let Question::Summary { user, read } = ask.question
+            && !self.conversations.is_active(ask.conversation)
+        {
+            return self.summarize(*ask, user, read);
+        }
         if let Err(refused) = self.conversations.ask(self, ask) {
             self.answer(
                 refused.origin,

@@ -1,10 +1,15 @@
-//! What members may read of a conversation, as far as it is in memory; the asker reads the rest from the store.
+//! What members may read of a conversation, as far as it is in memory; the asker reads the rest from the store. A line about it
+//! is read from the store altogether where it is not in memory.
 
+use std::sync::Arc;
+
+use super::actor::Msg;
 use super::shell::Shell;
 use super::state::Refusal;
 use crate::frames::Frames;
-use crate::id::UserId;
-use crate::interchange::{Delivery, Members, Origin, Reply, Slice, Summary};
+use crate::hub::Hub;
+use crate::id::{ConversationId, UserId};
+use crate::interchange::{Ask, Delivery, Members, Origin, Reply, Slice, Summary};
 use crate::ports::chats::{Entry, Profile, Span};
 use crate::protocol::view::Kind;
 use crate::protocol::{Problem, ServerFrame};
@@ -78,20 +83,11 @@ impl Shell {
             .range(first, head, head)
             .filter(|kept| matches!(*kept.entry, Entry::Message(_)))
             .last();
-        let (group_name, photo, peer) = match &self.state.profile {
-            Some(Profile::Group { name, photo, .. }) => (Some(name.clone()), *photo, None),
-            Some(Profile::Direct { pair, .. }) => (None, None, pair.iter().find(|other| **other != user).copied()),
-            None => (None, None, None),
-        };
         let summary = Summary {
-            kind: if self.id.is_direct() { Kind::Direct } else { Kind::Group },
-            group_name,
-            photo,
-            peer,
-            head,
             unread: self.state.authors.unread(user, read),
             unread_stored: self.state.authors.older(read),
             latest: latest.map(|kept| kept.entry.clone()),
+            ..Summary::of(self.id, self.state.profile.as_ref(), user, head)
         };
         self.answer(origin, Ok(Reply::Summary(summary)));
     }
@@ -152,6 +148,51 @@ impl Shell {
                 user,
             };
             self.deliver(Delivery::Ephemeral(Frames::one(frame), Some(user)));
+        }
+    }
+}
+
+impl Hub {
+    /// Answers for a conversation that is not in memory, all of which is stored then: who lists a hundred does not wake them
+    /// all. What the store cannot answer by itself is asked of the conversation.
+    pub(crate) fn summarize(self: &Arc<Self>, ask: Ask, user: UserId, read: u64) {
+        let core = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let Ok(Some(stored)) = core.chats.overview(ask.conversation, user, read).await else {
+                core.go_on(ask, Msg::Ask);
+                return;
+            };
+            let summary = Summary {
+                unread: stored.unread,
+                latest: stored.latest.map(|message| Arc::new(Entry::Message(message))),
+                ..Summary::of(ask.conversation, Some(&stored.profile), user, stored.head)
+            };
+            core.answer(ask.origin, Ok(Reply::Summary(summary)));
+        });
+    }
+}
+
+impl Summary {
+    /// What a member is told of a conversation, without its messages.
+    fn of(conversation: ConversationId, profile: Option<&Profile>, user: UserId, head: u64) -> Self {
+        let (group_name, photo, peer) = match profile {
+            Some(Profile::Group { name, photo, .. }) => (Some(name.clone()), *photo, None),
+            Some(Profile::Direct { pair, .. }) => (None, None, pair.iter().find(|other| **other != user).copied()),
+            None => (None, None, None),
+        };
+        Self {
+            kind: if conversation.is_direct() {
+                Kind::Direct
+            } else {
+                Kind::Group
+            },
+            group_name,
+            photo,
+            peer,
+            head,
+            unread: 0,
+            unread_stored: None,
+            latest: None,
         }
     }
 }

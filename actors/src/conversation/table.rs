@@ -66,6 +66,10 @@ impl Conversations {
         self.table.part(conversation.as_bytes())
     }
 
+    pub fn is_active(&self, conversation: ConversationId) -> bool {
+        self.part(conversation).lock().contains_key(&conversation)
+    }
+
     /// How far an active conversation is; all 0 until it is loaded.
     pub fn reach(&self, conversation: ConversationId) -> Option<Reach> {
         self.hot(conversation).map(|hot| Reach {

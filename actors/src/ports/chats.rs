@@ -177,6 +177,17 @@ pub struct Snapshot {
     pub deleted: bool,
 }
 
+/// A conversation in a line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overview {
+    pub profile: Profile,
+    pub head: u64,
+    /// Messages of others beyond the cursor.
+    pub unread: u32,
+    /// The latest message, where there is one.
+    pub latest: Option<StoredMessage>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecentId {
     pub from: UserId,
@@ -187,6 +198,9 @@ pub struct RecentId {
 
 /// How many client ids a snapshot's `recent` holds at most.
 pub const DEDUPE_WINDOW: usize = 1024;
+/// Entries beyond a cursor that an [`Overview`] counts. Of whoever lacks more the conversation counts in memory, once loaded,
+/// and for all others who do.
+pub const OVERVIEW_ENTRIES: u64 = 100;
 
 /// What one conversation has to make durable, derived from its log records up to and without `applied`.
 #[derive(Clone, Debug, PartialEq)]
@@ -286,6 +300,10 @@ pub struct Cursors {
 pub trait ChatStore: Send + Sync + 'static {
     /// What is stored of a conversation; `None` when there never was one.
     async fn conversation(&self, conversation: ConversationId) -> PortResult<Option<Snapshot>>;
+
+    /// A conversation in a line for a member who has read so far, without members and client ids. `None` where the user is no
+    /// member of it, or the store cannot say so yet, or more than [`OVERVIEW_ENTRIES`] lie beyond `read`.
+    async fn overview(&self, conversation: ConversationId, user: UserId, read: u64) -> PortResult<Option<Overview>>;
 
     /// Makes projections durable, all or nothing for each conversation. One whose `applied` is not beyond the stored one
     /// changes nothing.

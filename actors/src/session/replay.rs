@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Weak};
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
 use super::actor::Work;
 use super::catch_up::{CatchUp, Need, Range};
 use super::link::answered_otherwise;
@@ -58,10 +60,10 @@ impl Work {
 
     /// Sends one `sync` frame; false when the outbox is full.
     async fn sync(&self, outlet: &Weak<dyn Outlet>, page: Vec<Range>) -> Result<bool, Problem> {
-        let mut conversations = Vec::with_capacity(page.len());
-        for range in &page {
-            conversations.extend(self.sync_item(range.conversation).await?);
-        }
+        let items = stream::iter(page.iter().copied()).map(|range| self.sync_item(range.conversation));
+        let items = items.buffered(defaults::SUMMARIES_AT_ONCE);
+        let items: Vec<Option<SyncItem>> = items.try_collect().await?;
+        let conversations = items.into_iter().flatten().collect();
         let most = self.core.limits.sync_messages;
         let going_on = self.with(outlet, |attached| {
             let Phase::CatchingUp(catch_up) = &mut attached.phase else {

@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::{StreamExt as _, stream};
+
 use super::{InboxRow, System, view};
 use crate::conversation::command::Command;
 use crate::defaults;
@@ -30,17 +32,12 @@ impl System {
             .into_iter()
             .filter(|membership| beyond(membership))
             .peekable();
-        let mut items = Vec::new();
-        let mut last = None;
-        while items.len() < limit
-            && let Some(membership) = rest.next()
-        {
-            last = Some(place(&membership));
-            match self.row(user, membership).await {
-                Ok(row) => items.push(row),
-                Err(problem) if matches!(problem.code, ErrorCode::NotFound | ErrorCode::NotMember) => {}
-                Err(problem) => return Err(problem),
-            }
+        let (mut items, mut last) = (Vec::new(), None);
+        while items.len() < limit {
+            let some: Vec<_> = rest.by_ref().take(limit - items.len()).collect();
+            let Some(membership) = some.last() else { break };
+            last = Some(place(membership));
+            items.extend(self.rows(user, some).await?);
         }
         let next = rest.peek().and(last).map(|(Reverse(at), id)| format!("{}-{id}", at.0));
         Ok(Page { items, next })
@@ -159,11 +156,23 @@ impl System {
         active_at
     }
 
+    /// Rows in the order of the memberships, but for what the user left meanwhile.
+    async fn rows(&self, user: UserId, memberships: Vec<Membership>) -> Result<Vec<InboxRow>, Problem> {
+        let asked = stream::iter(memberships).map(|membership| self.row(user, membership));
+        let rows: Vec<_> = asked.buffered(defaults::SUMMARIES_AT_ONCE).collect().await;
+        let left = |row: &Result<_, Problem>| {
+            let gone = |problem: &Problem| matches!(problem.code, ErrorCode::NotFound | ErrorCode::NotMember);
+            row.as_ref().is_err_and(gone)
+        };
+        rows.into_iter().filter(|row| !left(row)).collect()
+    }
+
     async fn row(&self, user: UserId, membership: Membership) -> Result<InboxRow, Problem> {
         let id = membership.conversation;
         let summary = self.0.summary(user, id, membership.read).await?;
         let last_message = match summary.latest.as_deref() {
             Some(Entry::Message(message)) => Some(view(id, message)),
+            _ if summary.head == 0 => None,
             _ => self
                 .0
                 .chats

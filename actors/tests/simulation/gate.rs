@@ -259,6 +259,7 @@ macro_rules! passed_on {
 
 passed_on! {
     fn conversation(conversation: ConversationId) -> Option<Snapshot>;
+    fn overview(conversation: ConversationId, user: UserId, read: u64) -> Option<Overview>;
     fn project(batch: Vec<Projection>) -> ();
     fn entries(conversation: ConversationId, from: u64, to: u64, limit: usize) -> Vec<Entry>;
     fn messages(conversation: ConversationId, span: Span, limit: usize) -> (Vec<StoredMessage>, bool);

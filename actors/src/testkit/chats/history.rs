@@ -1,13 +1,15 @@
 //! Reading entries, messages and counts.
 
 use super::{Chat, World, edit, react, three};
-use crate::ports::chats::{Entry, Span, StoredChange};
+use crate::id::ConversationId;
+use crate::ports::chats::{Entry, OVERVIEW_ENTRIES, Span, Step, StoredChange};
 
 pub(super) async fn suite(fresh: &impl AsyncFn() -> World) {
     a_range_of_entries_is_bounded_on_both_sides(fresh().await).await;
     a_page_of_messages_holds_no_updates(fresh().await).await;
     a_page_says_whether_there_are_more(fresh().await).await;
     unread_counts_messages_of_others_to_a_cap(fresh().await).await;
+    an_overview_is_for_members(fresh().await).await;
     a_large_message_is_kept(fresh().await).await;
 }
 
@@ -99,6 +101,38 @@ async fn unread_counts_messages_of_others_to_a_cap(world: World) {
     assert_eq!(unread(ada, 0, chat.head, 999).await, 5);
     assert_eq!(unread(bob, chat.head, chat.head, 999).await, 0);
     assert_eq!(unread(bob, u64::MAX, u64::MAX, 999).await, 0);
+}
+
+async fn an_overview_is_for_members(world: World) {
+    let [ada, bob, eve] = three();
+    let mut chat = Chat::of(&world, &[ada, bob]).await;
+    // A neighbour on either side: its messages are not the latest here.
+    let mut next = Chat::of(&world, &[ada, eve]).await;
+    next.say(&world, eve, 9).await;
+    let overview = async |id, user| world.chats.overview(id, user, 1).await.expect("overview");
+    let empty = overview(chat.id, ada).await.expect("of a member");
+    assert_eq!((empty.head, empty.unread, empty.latest), (0, 0, None));
+    chat.say(&world, ada, 3).await;
+    chat.update(&world, bob, 3, edit("y")).await;
+    let snapshot = chat.snapshot(&world).await;
+    for (user, unread) in [(ada, 0), (bob, 2)] {
+        let seen = overview(chat.id, user).await.expect("of a member");
+        assert_eq!((seen.head, seen.unread, &seen.profile), (4, unread, &snapshot.profile));
+        assert_eq!(seen.latest, Some(chat.message(&world, 3).await));
+    }
+    assert_eq!(overview(chat.id, eve).await, None);
+    assert_eq!(overview(ConversationId::fresh(), ada).await, None);
+    chat.say(&world, ada, OVERVIEW_ENTRIES - 3).await;
+    assert_eq!(overview(chat.id, bob).await.map(|seen| seen.unread), Some(99));
+    chat.say(&world, ada, 1).await;
+    assert_eq!(overview(chat.id, bob).await, None);
+    let read = chat.head;
+    let overview = async |id, user| world.chats.overview(id, user, read).await.expect("overview");
+    chat.project(&world, vec![Step::Left(vec![bob])]).await;
+    assert_eq!(overview(chat.id, bob).await, None);
+    assert!(overview(chat.id, ada).await.is_some());
+    chat.project(&world, vec![Step::Deleted]).await;
+    assert_eq!(overview(chat.id, ada).await, None);
 }
 
 async fn a_large_message_is_kept(world: World) {

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use super::MemoryAccounts;
 use crate::id::{ConversationId, DeviceId, UserId};
 use crate::ports::chats::{
-    ChatStore, CursorUpdate, Cursors, DEDUPE_WINDOW, DeviceCursors, Entry, Inbox, Member, Membership, Profile,
-    Projection, RecentId, Snapshot, Span, Step, StoredChange, StoredMessage, StoredUpdate,
+    ChatStore, CursorUpdate, Cursors, DEDUPE_WINDOW, DeviceCursors, Entry, Inbox, Member, Membership, OVERVIEW_ENTRIES,
+    Overview, Profile, Projection, RecentId, Snapshot, Span, Step, StoredChange, StoredMessage, StoredUpdate,
 };
 use crate::ports::{PortError, PortResult};
 use crate::time::Timestamp;
@@ -167,6 +167,24 @@ impl Chat {
         })
     }
 
+    fn unread(&self, user: UserId, (after, upto): (u64, u64), most: u32) -> u32 {
+        let unread = self
+            .messages()
+            .filter(|message| message.seq > after && message.seq <= upto && message.from != user);
+        unread.take(most as usize).count() as u32
+    }
+
+    fn overview(&self, user: UserId, read: u64) -> Option<Overview> {
+        let within = self.head.saturating_sub(read) <= OVERVIEW_ENTRIES;
+        (within && self.members.contains_key(&user)).then_some(())?;
+        Some(Overview {
+            profile: self.profile.clone()?,
+            head: self.head,
+            unread: self.unread(user, (read, self.head), u32::MAX),
+            latest: self.messages().next_back().cloned(),
+        })
+    }
+
     fn snapshot(&self) -> Option<Snapshot> {
         let recent = self.messages().rev().take(DEDUPE_WINDOW).map(|message| RecentId {
             from: message.from,
@@ -266,6 +284,10 @@ impl ChatStore for MemoryChats {
         Ok(self.with(conversation, |chat| chat.snapshot()).flatten())
     }
 
+    async fn overview(&self, conversation: ConversationId, user: UserId, read: u64) -> PortResult<Option<Overview>> {
+        Ok(self.with(conversation, |chat| chat.overview(user, read)).flatten())
+    }
+
     async fn project(&self, batch: Vec<Projection>) -> PortResult<()> {
         if let Some(one) = batch.iter().find(|one| self.refuses(one.conversation)) {
             return Err(PortError::Broken(format!(
@@ -339,12 +361,7 @@ impl ChatStore for MemoryChats {
         upto: u64,
         most: u32,
     ) -> PortResult<u32> {
-        let of = |chat: &mut Chat| {
-            let unread = chat
-                .messages()
-                .filter(|message| message.seq > after && message.seq <= upto && message.from != user);
-            unread.take(most as usize).count() as u32
-        };
+        let of = |chat: &mut Chat| chat.unread(user, (after, upto), most);
         Ok(self.with(conversation, of).unwrap_or_default())
     }
 

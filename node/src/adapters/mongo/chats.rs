@@ -35,7 +35,7 @@ use async_trait::async_trait;
 use rookery_actors::id::{ConversationId, UserId};
 use rookery_actors::ports::PortResult;
 use rookery_actors::ports::chats::{
-    ChatStore, CursorUpdate, Cursors, Entry, Inbox, Projection, Snapshot, Span, StoredMessage,
+    ChatStore, CursorUpdate, Cursors, Entry, Inbox, Overview, Projection, Snapshot, Span, StoredMessage,
 };
 use rookery_actors::time::Timestamp;
 
@@ -73,6 +73,10 @@ impl MongoChats {
 impl ChatStore for MongoChats {
     async fn conversation(&self, conversation: ConversationId) -> PortResult<Option<Snapshot>> {
         snapshot::load(&self.mongo, conversation).await
+    }
+
+    async fn overview(&self, conversation: ConversationId, user: UserId, read: u64) -> PortResult<Option<Overview>> {
+        snapshot::overview(&self.mongo, conversation, user, read).await
     }
 
     async fn project(&self, batch: Vec<Projection>) -> PortResult<()> {

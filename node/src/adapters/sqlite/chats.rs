@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use rookery_actors::id::{ConversationId, UserId};
 use rookery_actors::ports::PortResult;
 use rookery_actors::ports::chats::{
-    ChatStore, CursorUpdate, Cursors, Entry, Inbox, Projection, Snapshot, Span, Step, StoredMessage,
+    ChatStore, CursorUpdate, Cursors, Entry, Inbox, Overview, Projection, Snapshot, Span, Step, StoredMessage,
 };
 use rookery_actors::time::Timestamp;
 
@@ -133,6 +133,12 @@ impl SqliteChats {
 impl ChatStore for SqliteChats {
     async fn conversation(&self, conversation: ConversationId) -> PortResult<Option<Snapshot>> {
         self.db.read(move |sql| snapshot::load(sql, conversation)).await
+    }
+
+    async fn overview(&self, conversation: ConversationId, user: UserId, read: u64) -> PortResult<Option<Overview>> {
+        self.db
+            .read(move |sql| snapshot::overview(sql, conversation, user, read))
+            .await
     }
 
     async fn project(&self, batch: Vec<Projection>) -> PortResult<()> {

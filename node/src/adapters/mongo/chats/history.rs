@@ -63,6 +63,13 @@ pub async fn messages(
     Ok((messages.collect(), more))
 }
 
+/// The latest message up to a head that is committed.
+pub async fn latest(mongo: &Mongo, conversation: ConversationId, head: u64) -> PortResult<Option<StoredMessage>> {
+    let query = Query::of(messages_of(conversation, 1, head)).sort(doc! { "_id": -1 });
+    let found: Vec<EntryDoc> = mongo.find(ENTRIES, query.limit(1)).await?;
+    Ok(found.into_iter().next().and_then(EntryDoc::into_message))
+}
+
 fn messages_of(conversation: ConversationId, from: u64, to: u64) -> Document {
     let mut filter = keys::entries(conversation, from, to);
     filter.insert("kind", kind::MESSAGE);
@@ -108,6 +115,17 @@ pub async fn unread(
         return Ok(0);
     }
     let upto = upto.min(head(mongo, conversation).await?);
+    unread_of(mongo, conversation, user, (after, upto), most).await
+}
+
+/// The same up to a head that is committed.
+pub async fn unread_of(
+    mongo: &Mongo,
+    conversation: ConversationId,
+    user: UserId,
+    (after, upto): (u64, u64),
+    most: u32,
+) -> PortResult<u32> {
     if after >= upto {
         return Ok(0);
     }

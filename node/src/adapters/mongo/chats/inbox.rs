@@ -168,6 +168,12 @@ fn of_member(conversation: ConversationId, user: UserId) -> Document {
     doc! { "_id": keys::membership(conversation, user), "user": { "$exists": true } }
 }
 
+/// Whether the user is stored as a member.
+pub async fn is_member(mongo: &Mongo, conversation: ConversationId, user: UserId) -> PortResult<bool> {
+    let found = mongo.find_one::<Document>(MEMBERSHIPS, of_member(conversation, user), doc! { "_id": 1 });
+    Ok(found.await?.is_some())
+}
+
 /// Moves cursors forward.
 pub async fn save_cursors(mongo: &Mongo, updates: &[CursorUpdate]) -> PortResult<()> {
     let update = |update: &CursorUpdate| {
@@ -203,8 +209,7 @@ pub async fn save_preferences(
         change.insert("$set", set);
     }
     if change.is_empty() {
-        let found = mongo.find_one::<Document>(MEMBERSHIPS, filter, doc! { "_id": 1 });
-        return Ok(found.await?.is_some());
+        return is_member(mongo, conversation, user).await;
     }
     mongo.update_one(MEMBERSHIPS, filter, change).await
 }

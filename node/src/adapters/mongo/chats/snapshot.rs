@@ -7,7 +7,7 @@
 
 use mongodb::bson::{Binary, DateTime, Document, Uuid, doc};
 use rookery_actors::id::{ConversationId, UserId};
-use rookery_actors::ports::chats::{DEDUPE_WINDOW, Member, Profile, RecentId, Snapshot};
+use rookery_actors::ports::chats::{DEDUPE_WINDOW, Member, OVERVIEW_ENTRIES, Overview, Profile, RecentId, Snapshot};
 use rookery_actors::ports::{PortError, PortResult};
 use serde::Deserialize;
 
@@ -16,7 +16,7 @@ use super::super::code::{AsId as _, timestamp};
 use super::super::query::Query;
 use super::conversation::{ConversationDoc, MemberDoc};
 use super::entry::kind;
-use super::{CONVERSATIONS, ENTRIES, MEMBERSHIPS, keys, settle};
+use super::{CONVERSATIONS, ENTRIES, MEMBERSHIPS, history, inbox, keys, settle};
 
 /// Readings that a commit may spoil before it is said so: commits of a conversation are tens of milliseconds apart.
 const READINGS: usize = 20;
@@ -41,6 +41,40 @@ pub async fn load(mongo: &Mongo, conversation: ConversationId) -> PortResult<Opt
     }
     let said = format!("MongoDB: conversation {conversation} changes faster than it can be read");
     Err(PortError::Unavailable(said))
+}
+
+/// A conversation in a line, for a member who has read so far. While changes of members are not carried out, nobody can tell
+/// who is one.
+pub async fn overview(
+    mongo: &Mongo,
+    conversation: ConversationId,
+    user: UserId,
+    read: u64,
+) -> PortResult<Option<Overview>> {
+    let found: Option<ConversationDoc> = mongo
+        .find_one(CONVERSATIONS, doc! { "_id": conversation.id() }, Document::new())
+        .await?;
+    let Some(stored) = found.filter(|stored| !stored.deleted && stored.changes.is_empty()) else {
+        return Ok(None);
+    };
+    let Some(profile) = stored.profile else {
+        return Ok(None);
+    };
+    let head = stored.head as u64;
+    if head.saturating_sub(read) > OVERVIEW_ENTRIES {
+        return Ok(None);
+    }
+    let (is_member, unread, latest) = tokio::try_join!(
+        inbox::is_member(mongo, conversation, user),
+        history::unread_of(mongo, conversation, user, (read, head), u32::MAX),
+        history::latest(mongo, conversation, head)
+    )?;
+    Ok(is_member.then(|| Overview {
+        profile: Profile::from(profile),
+        head,
+        unread,
+        latest,
+    }))
 }
 
 /// The rest of a conversation; nothing when it was committed to meanwhile.

@@ -84,6 +84,15 @@ pub fn message_of(sql: &Connection, no: No, seq: u64) -> Result<Option<StoredMes
         .optional()
 }
 
+/// The latest message of a numbered conversation.
+pub fn latest_of(sql: &Connection, no: No) -> Result<Option<StoredMessage>> {
+    sql.prepare_cached(select!(
+        "WHERE key BETWEEN ?1 AND ?2 AND kind = 0 ORDER BY key DESC LIMIT 1"
+    ))?
+    .query_row((no.key(1), no.key(u64::MAX)), message_row)
+    .optional()
+}
+
 /// Messages of others beyond a seq and up to another, counted up to `most`.
 pub fn unread(
     sql: &Connection,
@@ -92,9 +101,14 @@ pub fn unread(
     (after, upto): (u64, u64),
     most: u32,
 ) -> Result<u32> {
-    let Some(no) = No::of(sql, conversation)? else {
-        return Ok(0);
-    };
+    match No::of(sql, conversation)? {
+        Some(no) => unread_of(sql, no, user, (after, upto), most),
+        None => Ok(0),
+    }
+}
+
+/// The same of a numbered conversation.
+pub fn unread_of(sql: &Connection, no: No, user: UserId, (after, upto): (u64, u64), most: u32) -> Result<u32> {
     let mut select = sql.prepare_cached(
         "SELECT count(*) FROM (
              SELECT 1 FROM entries WHERE key > ?1 AND key <= ?2 AND kind = 0 AND sender <> ?3 LIMIT ?4)",
