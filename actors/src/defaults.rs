@@ -44,8 +44,9 @@ pub const INBOXES_A_READ: usize = 256;
 pub const INBOX_PACE: Duration = Duration::from_millis(8);
 /// Entries read for one step of a replay.
 pub const REPLAY_CHUNK: u64 = 100;
-/// Conversations that are asked at once for a line of an inbox or of `sync`: those not in memory wait for the store.
-pub const SUMMARIES_AT_ONCE: usize = 16;
+/// Conversations that are asked at once for a line of an inbox or of `sync`: those not in memory wait for the store. All
+/// sockets of a node that come back together must not reach [`OUTSTANDING`] with it.
+pub const SUMMARIES_AT_ONCE: usize = 8;
 /// Conversations in one `sync` frame.
 pub const SYNC_PAGE: usize = 100;
 /// Names of users kept for titles.
