@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rookery_actors::id::UserId;
 use rookery_actors::system::System;
 use rookery_cluster::id::NodeId;
-use rookery_cluster::membership::{Cluster, NodeState};
+use rookery_cluster::membership::{Cluster, Member, NodeState};
 use tokio::sync::watch;
 
 /// The public addresses of the cluster's nodes, as the membership has them. Cheap to clone.
@@ -28,13 +28,25 @@ impl Addresses {
     /// Where the sockets of this user find any other node than this one, as long as nobody says which will have the session.
     pub fn of_another(&self, own: &str, user: UserId) -> Option<String> {
         let cluster = self.0.as_ref()?.borrow().clone();
-        let others = cluster.view.members().iter();
-        let others = others.filter(|member| *member.node.0 != *own && member.state == NodeState::Up);
-        let urls: Vec<_> = others.filter_map(|member| member.public_url.as_deref()).collect();
+        let urls: Vec<_> = others(&cluster, own)
+            .filter_map(|member| member.public_url.as_deref())
+            .collect();
         let turn = user.as_bytes().iter().map(|byte| usize::from(*byte)).sum::<usize>();
         let url = urls.get(turn.checked_rem(urls.len())?)?;
         Some(socket_url(url))
     }
+
+    /// Whether any other node serves.
+    pub fn others_serve(&self, own: &str) -> bool {
+        let cluster = self.0.as_ref().map(|cluster| cluster.borrow().clone());
+        cluster.is_some_and(|cluster| others(&cluster, own).next().is_some())
+    }
+}
+
+/// The other nodes that serve.
+fn others<'c>(cluster: &'c Cluster, own: &'c str) -> impl Iterator<Item = &'c Member> {
+    let members = cluster.view.members().iter();
+    members.filter(move |member| *member.node.0 != *own && member.state == NodeState::Up)
 }
 
 /// The URL of the WebSocket of a server whose URL this is.

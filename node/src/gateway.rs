@@ -108,7 +108,7 @@ impl Gateway {
     /// Asks every client to go elsewhere, waits for them at most until the deadline, and closes the rest. Refuses new
     /// sockets from the first moment; HTTP requests are answered until the end.
     pub async fn drain(&self, deadline: Duration) {
-        self.hub.admission.drain();
+        self.hub.admission.drain(self.hub.door.others_serve());
         // However short the deadline, most of it is for those who go by themselves.
         let farewell = CLOSE_GRACE.min(deadline / 3);
         drain::sockets(&self.hub, self.drain_window.min(deadline - farewell)).await;

@@ -21,10 +21,14 @@ use window::Window;
 
 /// Retry times are spread from one second up to this, so that those who were refused do not come back together.
 const RETRY_SPREAD_MS: u64 = 5_000;
+/// The same of a node that goes where others serve: the next attempt finds one of these.
+const OTHERS_SPREAD_MS: u64 = 1_000;
 
 pub struct Admission {
     limits: Arc<Limits>,
     draining: AtomicBool,
+    /// Others serve while this node drains.
+    others: AtomicBool,
     bucket: Mutex<Bucket>,
     attaching: Mutex<Window>,
     appointments: Mutex<Appointments>,
@@ -112,14 +116,16 @@ impl Admission {
             appointments: Mutex::default(),
             limits,
             draining: AtomicBool::new(false),
+            others: AtomicBool::new(false),
             sockets: Addresses::default(),
             dice: AtomicU64::new(hasher.hash_one(0u8)),
             hasher,
         }
     }
 
-    /// From now on every socket is refused.
-    pub fn drain(&self) {
+    /// From now on every socket is refused, to come back soon where other nodes serve.
+    pub fn drain(&self, others: bool) {
+        self.others.store(others, Relaxed);
         self.draining.store(true, Relaxed);
     }
 
@@ -169,7 +175,11 @@ impl Admission {
             Refusal::Address => Problem::new(ErrorCode::RateLimited, "too many connections from this address"),
         };
         let turn = self.turn(refusal, Instant::now()).as_millis() as u64;
-        problem.retry_after(1_000 + turn + self.random(RETRY_SPREAD_MS))
+        let spread = match refusal {
+            Refusal::Draining if self.others.load(Relaxed) => OTHERS_SPREAD_MS,
+            _ => RETRY_SPREAD_MS,
+        };
+        problem.retry_after(1_000 + turn + self.random(spread))
     }
 
     /// How long until those who were refused for the same reason before have had their turn.
@@ -271,12 +281,15 @@ mod tests {
     #[test]
     fn a_draining_node_refuses_all_and_spreads_their_return() {
         let admission = admission(10, 10);
-        admission.drain();
+        admission.drain(false);
         assert_eq!(
             enter(&admission, [127, 0, 0, 1].into(), Instant::now()),
             Err(Refusal::Draining)
         );
         let retry = || admission.problem(Refusal::Draining).retry_after_ms;
         assert!((0..20).any(|_| retry() != retry()));
+        assert!((0..100).any(|_| retry() > Some(2_000)));
+        admission.drain(true);
+        assert!((0..100).all(|_| retry() < Some(2_000)), "another node takes them");
     }
 }

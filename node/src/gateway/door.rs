@@ -30,6 +30,11 @@ pub trait Door: Send + Sync + 'static {
     fn elsewhere(&self, _user: UserId) -> Option<String> {
         None
     }
+
+    /// Whether other nodes take sockets.
+    fn others_serve(&self) -> bool {
+        false
+    }
 }
 
 /// A socket's hold on its session; see [`Link`].
@@ -73,5 +78,9 @@ impl Door for App {
             Some((node, url)) if *node.0 != *self.node => Some(url),
             _ => self.addresses.of_another(&self.node, user),
         }
+    }
+
+    fn others_serve(&self) -> bool {
+        self.addresses.others_serve(&self.node)
     }
 }
