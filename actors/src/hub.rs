@@ -280,6 +280,11 @@ impl Hub {
         {
             return self.summarize(*ask, user, read);
         }
+        self.ask_conversation(ask);
+    }
+
+    /// Hands an ask to its conversation, loading it where it is not in memory, unless too much waits there.
+    pub(crate) fn ask_conversation(self: &Arc<Self>, ask: Box<Ask>) {
         if let Err(refused) = self.conversations.ask(self, ask) {
             self.answer(
                 refused.origin,

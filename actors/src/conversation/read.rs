@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use super::actor::Msg;
 use super::shell::Shell;
 use super::state::Refusal;
 use crate::frames::Frames;
@@ -159,8 +158,10 @@ impl Hub {
         let core = Arc::clone(self);
         self.runtime.spawn(async move {
             let Ok(Some(stored)) = core.chats.overview(ask.conversation, user, read).await else {
-                core.go_on(ask, Msg::Ask);
-                return;
+                return match core.shard(ask.conversation.as_bytes()).life.is_open() {
+                    true => core.ask_conversation(Box::new(ask)),
+                    false => core.bounce(ask, false),
+                };
             };
             let summary = Summary {
                 unread: stored.unread,
