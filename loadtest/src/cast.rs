@@ -14,8 +14,8 @@ use crate::sys::now_ns;
 
 /// Sign-ups made at once: enough that the server's group commit has something to group.
 const AT_ONCE: usize = 32;
-/// How often a sign-up is tried again that a service behind the server did not let through, and how long after.
-const RETRIES: u32 = 5;
+/// How often a request is tried again that a service behind the server did not let through, and how long after.
+const RETRIES: u32 = 20;
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -198,26 +198,28 @@ fn each<T: Send>(
     Ok(all.into_iter().map(|(_, one)| one).collect())
 }
 
-/// Signs somebody up. A service behind the server may falter when a hundred thousand come at once; where that left open whether the
-/// account was made, it is logged in to.
-fn enter(http: &mut Http, body: &SignUp<'_>) -> Result<Person, Error> {
-    let (email, password) = (body.email.as_str(), body.password);
-    let mut left = RETRIES;
-    loop {
-        let answer = match http.post("/api/auth/signup", None, body) {
-            Err(Error::Refused { status: 409, .. }) if left < RETRIES => {
-                http.post("/api/auth/login", None, &LogIn { email, password })
-            }
-            answer => answer,
-        };
-        match answer {
-            Err(Error::Refused { status: 503 | 504, .. }) if left > 0 => {
-                left -= 1;
-                std::thread::sleep(RETRY_PAUSE);
-            }
-            answer => return answer.map(|signed_in: SignedIn| signed_in.into()),
+/// Asks again while a service behind the server is away: it may falter when a hundred thousand come at once. The first time
+/// it hears `false`, then `true`: what was asked before may have been done.
+fn patiently<T>(mut ask: impl FnMut(bool) -> Result<T, Error>) -> Result<T, Error> {
+    for tries in 0..RETRIES {
+        match ask(tries > 0) {
+            Err(Error::Refused { status: 503 | 504, .. }) => std::thread::sleep(RETRY_PAUSE),
+            answer => return answer,
         }
     }
+    ask(true)
+}
+
+/// Signs somebody up. Where it is left open whether the account was made, it is logged in to.
+fn enter(http: &mut Http, body: &SignUp<'_>) -> Result<Person, Error> {
+    let (email, password) = (body.email.as_str(), body.password);
+    let signed_in: SignedIn = patiently(|again| match http.post("/api/auth/signup", None, body) {
+        Err(Error::Refused { status: 409, .. }) if again => {
+            http.post("/api/auth/login", None, &LogIn { email, password })
+        }
+        answer => answer,
+    })?;
+    Ok(signed_in.into())
 }
 
 /// The door that the cluster names for somebody's socket; none where it is not among these.
@@ -226,7 +228,7 @@ fn home(http: &mut Http, doors: &[SocketAddr], person: &Person) -> Result<Option
     struct Home {
         url: String,
     }
-    let home: Home = http.get("/api/connect", &person.token)?;
+    let home: Home = patiently(|_| http.get("/api/connect", &person.token))?;
     let named = address(&home.url).ok();
     Ok(doors
         .iter()
@@ -235,11 +237,11 @@ fn home(http: &mut Http, doors: &[SocketAddr], person: &Person) -> Result<Option
         .map(|(_, n)| n))
 }
 
-/// Makes a group in one request.
+/// Makes a group in one request. Where it was left open whether there is one already, that one stays, and nobody talks in it.
 pub fn make_group(http: &mut Http, name: &str, owner: &Person, members: &[UserId]) -> Result<ConversationId, Error> {
     let body = serde_json::json!({"name": name, "members": members});
-    http.post::<GroupId>("/api/groups", Some(&owner.token), &body)
-        .map(|group| group.id)
+    let group: GroupId = patiently(|_| http.post("/api/groups", Some(&owner.token), &body))?;
+    Ok(group.id)
 }
 
 /// A fresh pair of tokens; the old refresh token is spent.
@@ -299,5 +301,20 @@ mod tests {
         let asked = asked.join().unwrap();
         let paths: Vec<_> = asked.iter().filter_map(|line| line.split(' ').nth(1)).collect();
         assert_eq!(paths, ["/api/auth/signup", "/api/auth/signup", "/api/auth/login"]);
+    }
+
+    #[test]
+    fn a_group_is_asked_for_again_while_a_service_is_away() {
+        let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+        let (at, asked) = answering(vec![(503, "{}".into()), (201, format!(r#"{{"id":"{id}"}}"#))]);
+        let owner = Person {
+            user: UserId::fresh(),
+            token: "a".into(),
+            refresh: "r".into(),
+            renew_ns: u64::MAX,
+            door: None,
+        };
+        let group = make_group(&mut Http::new(at), "Everybody", &owner, &[]).unwrap();
+        assert_eq!((group.to_string().as_str(), asked.join().unwrap().len()), (id, 2));
     }
 }
