@@ -136,6 +136,7 @@ fn records(group: ConversationId, user: UserId) {
     let record = Record {
         conversation: group,
         at: Timestamp(1_795_253_400_123),
+        checked: Some(0),
         command: send(user, 1),
     };
     let bytes = record.encode();
@@ -150,6 +151,7 @@ fn conversation(group: ConversationId, user: UserId) {
     state.apply(Record {
         conversation: group,
         at: Timestamp(0),
+        checked: Some(0),
         command: Command::Create {
             by: user,
             name: "group".into(),
@@ -167,6 +169,7 @@ fn conversation(group: ConversationId, user: UserId) {
         let applied = state.apply(Record {
             conversation: group,
             at: Timestamp(id as i64),
+            checked: Some(state.head),
             command: send(user, id),
         });
         assert!(black_box(applied).outcome.is_ok());

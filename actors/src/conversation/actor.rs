@@ -9,9 +9,8 @@ use rookery_cluster::id::NodeId;
 use tokio::sync::oneshot;
 
 use super::command::Record;
-use super::hold::Heir;
+use super::hold::{Heir, Word};
 use super::shell::Shell;
-use super::state::Outcome;
 use super::table::Hot;
 use crate::hub::Hub;
 use crate::id::ConversationId;
@@ -19,14 +18,13 @@ use crate::interchange::{Ask, Origin};
 use crate::ports::PortError;
 use crate::ports::chats::StoredMessage;
 use crate::ports::log::Offset;
-use crate::protocol::Problem;
 use crate::supervisor::Key;
 
 /// What a conversation's mailbox takes.
 pub enum Msg {
     Ask(Box<Ask>),
     /// The store was asked whether an ask may go on: it may, or this is its answer.
-    Cleared(Box<Ask>, Result<Option<Outcome>, Problem>, Arc<Heir>),
+    Cleared(Box<Ask>, Word, Arc<Heir>),
     /// The message a change names, from the store; `None` when there is none.
     Judged(Box<Ask>, Option<Box<StoredMessage>>),
     /// Records of this conversation, in log order.

@@ -81,7 +81,7 @@ impl Shell {
             }
         };
         match judgement {
-            Judgement::Append => return self.append(ask.origin, Command::Update { from, of, change }),
+            Judgement::Append => return self.append(ask.origin, Command::Update { from, of, change }, self.state.head),
             Judgement::Refuse(problem) => self.answer(ask.origin, Err(problem)),
             Judgement::Repeat => self.repeated(ask.origin, from, of, change),
         }

@@ -74,6 +74,8 @@ pub enum Command {
 pub struct Record {
     pub conversation: ConversationId,
     pub at: Timestamp,
+    /// The conversation's head when the command was checked: it repeats nothing up to there. The oldest records do not say it.
+    pub checked: Option<u64>,
     pub command: Command,
 }
 

@@ -67,6 +67,14 @@ pub enum What {
     Deleted { users: Vec<UserId>, by: UserId },
 }
 
+/// What the store said about a command.
+pub struct Word {
+    /// The conversation's head when the store was asked: what was said later it may not have known.
+    pub head: u64,
+    /// `Ok(None)`: it may go on. `Some` is the outcome of its first sending.
+    pub verdict: Result<Option<Outcome>, Problem>,
+}
+
 /// What the conversation's own memory has to say to a command that waits for the store.
 struct Memory {
     /// The entry a reply names, if it is here.
@@ -151,7 +159,7 @@ impl Shell {
             };
             self.held.insert(*from, line);
         }
-        let core = Arc::clone(&self.core);
+        let (core, head) = (Arc::clone(&self.core), self.state.head);
         let memory = Memory {
             replied: self.replied_entry(&ask),
             unstored: self
@@ -161,7 +169,8 @@ impl Shell {
                 .is_some_and(|first| first > self.stored_head + 1),
         };
         self.core.runtime.spawn(async move {
-            let word = clear(&core, &ask, memory).await;
+            let verdict = clear(&core, &ask, memory).await;
+            let word = Word { head, verdict };
             let with = Arc::clone(&heir);
             if !core.go_on(ask, |ask| Msg::Cleared(ask, word, with)) {
                 heir.take().into_iter().for_each(|ask| core.bounce(ask, false));
@@ -170,7 +179,7 @@ impl Shell {
     }
 
     /// The store has spoken about an ask; what came behind it goes on.
-    pub(super) fn cleared(&mut self, ask: Ask, word: Result<Option<Outcome>, Problem>, heir: &Arc<Heir>) {
+    pub(super) fn cleared(&mut self, ask: Ask, word: Word, heir: &Arc<Heir>) {
         let left = heir.take();
         if self.is_retired() {
             self.pass_on(ask);
@@ -185,8 +194,8 @@ impl Shell {
             return;
         };
         let author = command.author();
-        match word {
-            Ok(None) => self.append(origin, command),
+        match word.verdict {
+            Ok(None) => self.append(origin, command, word.head),
             Ok(Some(outcome)) => self.done(origin, outcome),
             Err(problem) => self.answer(origin, Err(problem)),
         }

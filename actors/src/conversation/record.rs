@@ -4,6 +4,8 @@
 //! A field may be added where a node that skips it comes to the same state. What else is new (a command, a kind of update, a
 //! role) is read by one release and written by the next: a node that met it would not know the conversation's state from
 //! there on, so it does not serve the shard (`shard.rs`).
+//!
+//! `checked` is older than the first release, or it would have been such a thing: who skips it takes a send that comes too late.
 
 use std::fmt;
 
@@ -35,6 +37,8 @@ struct WireRecord {
     at: i64,
     #[prost(oneof = "WireCommand", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     command: Option<WireCommand>,
+    #[prost(uint64, optional, tag = "13")]
+    checked: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -148,6 +152,7 @@ impl Record {
         let wire = WireRecord {
             conversation: bytes_of(self.conversation.as_bytes()),
             at: self.at.0,
+            checked: self.checked,
             command: Some(to_wire(&self.command)),
         };
         wire.encode_to_vec().into()
@@ -160,6 +165,7 @@ impl Record {
         Ok(Self {
             conversation,
             at: Timestamp(wire.at),
+            checked: wire.checked,
             command,
         })
     }

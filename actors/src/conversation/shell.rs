@@ -18,6 +18,7 @@ use crate::hub::Hub;
 use crate::id::{ConversationId, UserId};
 use crate::interchange::{Answer, Ask, Origin, Question, Reply};
 use crate::ports::PortError;
+use crate::ports::chats::DEDUPE_WINDOW;
 use crate::ports::log::Offset;
 use crate::protocol::{ErrorCode, Problem};
 use crate::time::Timestamp;
@@ -149,6 +150,10 @@ impl Shell {
                 Err(Problem::unavailable("the store is behind; nothing was sent")),
             );
         }
+        // Of more under way than the window holds, the last would come too late.
+        if self.in_flight as usize >= DEDUPE_WINDOW {
+            return self.answer(origin, Err(Problem::unavailable("the log is behind; nothing was sent")));
+        }
         if self.needs_store(&command, repeat) {
             return self.ask_store(Ask {
                 conversation: self.id,
@@ -156,7 +161,7 @@ impl Shell {
                 question: Question::Do { command, repeat },
             });
         }
-        self.append(origin, command);
+        self.append(origin, command, self.state.head);
     }
 
     fn check(&self, command: &Command) -> Result<(), Refusal> {
@@ -187,11 +192,13 @@ impl Shell {
         }
     }
 
-    pub(super) fn append(&mut self, origin: Origin, command: Command) {
+    /// Appends what repeats nothing up to the head `checked`.
+    pub(super) fn append(&mut self, origin: Origin, command: Command, checked: u64) {
         let at = Timestamp::now().max(self.state.active_at);
         let record = Record {
             conversation: self.id,
             at,
+            checked: Some(checked),
             command,
         };
         match self.core.shard(self.id.as_bytes()).append(&self.core, record, origin) {

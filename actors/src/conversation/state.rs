@@ -154,6 +154,10 @@ impl State {
         if let Err(refusal) = self.check(&record.command) {
             return self.refuse(&record, refusal);
         }
+        if self.comes_too_late(&record) {
+            let problem = Problem::unavailable("it came to the log too late; nothing was sent");
+            return self.refuse(&record, problem.into());
+        }
         // What is under way together may have been written by clocks that differ, or before and after one stepped back.
         let at = record.at.max(self.active_at);
         match record.command {
@@ -193,6 +197,13 @@ impl State {
             Command::Delete { .. } => self.delete(),
             Command::Gone { user } => self.gone(at, user),
         }
+    }
+
+    /// Whether more was said since a send was checked than the window reaches back to: the client may have sent it again to
+    /// another owner, while this record waited in a node that was paused or cut off from the log.
+    fn comes_too_late(&self, record: &Record) -> bool {
+        let is_send = matches!(record.command, Command::Send { .. });
+        is_send && record.checked.is_some_and(|head| !self.window.reaches_back_to(head))
     }
 
     /// A repeat of what was accepted before is answered as the first was, even when it would be refused today.

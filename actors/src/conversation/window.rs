@@ -17,6 +17,9 @@ type Sent = (u64, Timestamp);
 /// The last [`DEDUPE_WINDOW`] client ids with what `sent` said of them. They alone decide what a record does, so that every
 /// reader of the log decides alike. Ids that left the window before the store had their messages are kept until it has: window,
 /// these and store together know every id.
+///
+/// A send is looked for in all three before it is appended, up to the head of that moment, and in the window alone when its
+/// record is applied: a record that more messages overtook than the window holds does nothing.
 #[derive(Debug, Default, Clone)]
 pub struct Window {
     known: HashMap<Key, Sent>,
@@ -66,6 +69,11 @@ impl Window {
     pub fn first(&self) -> Option<u64> {
         let oldest = self.order.front()?;
         self.known.get(oldest).map(|(seq, _)| *seq)
+    }
+
+    /// Whether every id of a message after this one is here, whatever has left meanwhile.
+    pub fn reaches_back_to(&self, seq: u64) -> bool {
+        self.first().is_none_or(|first| first <= seq + 1)
     }
 
     /// Whether an id that is not here may still be an old one's.

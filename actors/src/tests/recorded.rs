@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::messages::messages;
 use super::values::{at, commands, conversation};
-use crate::conversation::command::Record;
+use crate::conversation::command::{Command, Record};
 use crate::interchange::Peer;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
@@ -24,15 +24,18 @@ fn messages_of_the_release_before_are_read_and_those_of_this_one_are_as_recorded
 
 #[test]
 fn records_of_the_log_are_read_for_good_and_those_of_this_release_are_as_recorded() {
-    let record = |command| Record {
-        conversation: conversation(),
-        at: at(0),
-        command,
+    let record = |(name, command): (String, Command), checked| {
+        let record = Record {
+            conversation: conversation(),
+            at: at(0),
+            checked,
+            command,
+        };
+        (name, record)
     };
-    let records: Vec<_> = commands()
-        .into_iter()
-        .map(|(name, command)| (name, record(command)))
-        .collect();
+    let mut records: Vec<_> = commands().into_iter().map(|sample| record(sample, None)).collect();
+    let checked = commands().swap_remove(0);
+    records.push(record((format!("{} checked", checked.0), checked.1), Some(300)));
     let write = |record: &Record| record.encode().to_vec();
     let read = |bytes: &[u8]| Record::decode(Bytes::copy_from_slice(bytes)).map_err(|error| error.to_string());
     recorded::hold(format!("{FIXTURES}/records"), &records, write, read);

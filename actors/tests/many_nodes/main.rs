@@ -2,6 +2,7 @@
 //! nodes believe that they own the same shard.
 #![allow(clippy::unwrap_used)]
 
+mod late;
 mod listed;
 mod load;
 mod moves;

@@ -69,6 +69,7 @@ fn later_record(conversation: ConversationId) -> Bytes {
     let record = Record {
         conversation,
         at: Timestamp(0),
+        checked: None,
         command: Command::Gone { user: UserId::fresh() },
     };
     let mut bytes = record.encode().to_vec();

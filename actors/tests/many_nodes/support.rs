@@ -12,8 +12,8 @@ use rookery_actors::id::{ConnectionId, ConversationId, DeviceId, LoginId, UserId
 use rookery_actors::outlet::{Outlet, Pushed, Urgency};
 use rookery_actors::protocol::client::Request;
 use rookery_actors::protocol::{ClientFrame, CloseCode, Codec, Limits, Send, ServerFrame, Target};
-use rookery_actors::system::{Arrival, Link, System};
-use rookery_actors::testkit::memory::Services;
+use rookery_actors::system::{Arrival, Link, Ports, System};
+use rookery_actors::testkit::memory::{Services, Writer};
 use rookery_cluster::id::NodeId;
 use rookery_cluster::membership::{Epoch, Member, NodeState, Table, View};
 use rookery_cluster::router::Router;
@@ -29,6 +29,8 @@ pub struct World {
     pub services: Services,
     network: Network,
     pub nodes: BTreeMap<&'static str, System>,
+    /// Each node's hand on the log.
+    pub writers: BTreeMap<&'static str, Arc<Writer>>,
     epoch: u64,
     limits: Arc<Limits>,
     sockets: AtomicU64,
@@ -47,6 +49,7 @@ impl World {
             services: Services::new(SHARDS),
             network: Network::new(capacity),
             nodes: BTreeMap::new(),
+            writers: BTreeMap::new(),
             epoch: 1,
             limits: Arc::new(Limits {
                 messages_per_second: 100_000,
@@ -67,7 +70,13 @@ impl World {
         let node = NodeId::from(name);
         let transport = Arc::new(self.network.join(node.clone()));
         let router = Router::new(node, table(0, &[name]), transport);
-        let system = System::start(router, self.services.ports(), Arc::clone(&self.limits), UNSTORED_BYTES).await;
+        let writer = self.services.log.writer();
+        let ports = Ports {
+            log: writer.clone(),
+            ..self.services.ports()
+        };
+        let system = System::start(router, ports, Arc::clone(&self.limits), UNSTORED_BYTES).await;
+        self.writers.insert(name, writer);
         self.nodes.insert(name, system.expect("the node starts"));
     }
 

@@ -4,9 +4,16 @@ use super::*;
 use crate::samples;
 
 fn record() -> impl Strategy<Value = Record> {
-    (samples::conversation(), any::<i64>(), samples::command()).prop_map(|(conversation, at, command)| Record {
+    let parts = (
+        samples::conversation(),
+        any::<i64>(),
+        any::<Option<u64>>(),
+        samples::command(),
+    );
+    parts.prop_map(|(conversation, at, checked, command)| Record {
         conversation,
         at: Timestamp(at),
+        checked,
         command,
     })
 }
@@ -16,6 +23,7 @@ fn a_record_without_a_command_or_with_a_short_id_is_undecodable() {
     let good = Record {
         conversation: ConversationId(uuid::Uuid::nil()),
         at: Timestamp(1),
+        checked: None,
         command: Command::Gone {
             user: UserId(uuid::Uuid::nil()),
         },
@@ -35,6 +43,7 @@ fn what_a_later_release_does_is_told_from_damage() {
         conversation: bytes_of(&[1; 16]),
         at: 1,
         command: Some(command),
+        checked: None,
     };
     let update = WireUpdate {
         from: bytes_of(&[2; 16]),

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::*;
-use crate::ports::chats::RecentId;
+use crate::ports::chats::{DEDUPE_WINDOW, RecentId};
 use crate::protocol::ErrorCode;
 
 mod log;
@@ -64,6 +64,7 @@ fn apply(state: &mut State, command: Command) -> Applied {
     let record = Record {
         conversation: state.id,
         at: Timestamp(state.applied as i64),
+        checked: Some(state.head),
         command,
     };
     state.apply(record)
@@ -100,4 +101,32 @@ fn sent(applied: &Applied) -> (u64, bool) {
 
 fn role_of(state: &State, number: u8) -> Option<Role> {
     state.members.get(&user(number)).map(|member| member.role)
+}
+
+/// A node that was paused or cut off from the log writes what its client has long since sent again to another.
+#[test]
+fn a_send_that_more_messages_overtook_than_the_window_holds_makes_no_message() {
+    let mut state = made(&[1]);
+    for n in 0..=DEDUPE_WINDOW {
+        apply(&mut state, send(1, &n.to_string())).outcome.unwrap();
+    }
+    let mut late = |id, checked| {
+        let record = Record {
+            conversation: state.id,
+            at: state.active_at,
+            checked,
+            command: send(1, id),
+        };
+        state.apply(record)
+    };
+    // The first message has left the window, of those after it everything is known.
+    assert_eq!(code(late("0", Some(0))), ErrorCode::Unavailable);
+    assert_eq!(
+        sent(&late("1", Some(0))),
+        (2, true),
+        "a repeat is answered as the first was"
+    );
+    assert!(!sent(&late("checked when one was there", Some(1))).1);
+    assert_eq!(code(late("and once more", Some(1))), ErrorCode::Unavailable);
+    assert!(!sent(&late("of a log from before this was written", None)).1);
 }

@@ -117,6 +117,7 @@ fn log() -> impl Strategy<Value = (ConversationId, Vec<(Offset, Record)>)> {
                 let record = Record {
                     conversation: id,
                     at: Timestamp(at),
+                    checked: None,
                     command,
                 };
                 (next, record)
@@ -254,6 +255,7 @@ fn the_time_of_a_conversation_does_not_go_back() {
         let record = Record {
             conversation: state.id,
             at: Timestamp(time),
+            checked: Some(state.head),
             command: send(1, id),
         };
         match state.apply(record).outcome {
