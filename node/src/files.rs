@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use rookery_actors::id::{ConversationId, FileId, UserId};
 use rookery_actors::ports::PortError;
 use rookery_actors::ports::blobs::{Assembled, Blobs, Get, Head, Part, PartPut, Presigned, Put};
-use rookery_actors::ports::files::{Attachments, File, FileState, FileStore};
+use rookery_actors::ports::files::{Attachments, File, FileState, FileStore, PhotoOf};
 use rookery_actors::protocol::{ErrorCode, Problem};
 use rookery_actors::time::Timestamp;
 
@@ -134,16 +134,16 @@ impl Files {
     /// A fresh URL of a photo, for any signed-in user.
     pub async fn photo(&self, id: FileId) -> Result<Download, Problem> {
         let found = self.store().file(id).await.map_err(logged)?;
-        let photo = found.filter(|file| file.photo && file.state == FileState::Ready);
+        let photo = found.filter(|file| file.photo.is_some() && file.state == FileState::Ready);
         self.signed_download(photo.ok_or_else(|| Problem::not_found("photo"))?)
             .await
     }
 
     /// Makes a file the photo of a user or a group: it must be the user's own, ready, and an image, else `invalid_field`.
-    pub async fn adopt_photo(&self, user: UserId, id: FileId) -> Result<(), Problem> {
+    pub async fn adopt_photo(&self, user: UserId, id: FileId, of: PhotoOf) -> Result<(), Problem> {
         let found = self.store().file(id).await.map_err(logged)?;
         let image = found.is_some_and(|file| file.owner == user && new::is_image(&file.media_type));
-        if image && self.store().mark_photo(id, user).await.map_err(logged)? {
+        if image && self.store().mark_photo(id, user, of).await.map_err(logged)? {
             Ok(())
         } else {
             Err(Problem::field("photo", "is no uploaded image of yours"))

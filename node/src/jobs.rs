@@ -165,7 +165,7 @@ mod tests {
             sha256: None,
             state: FileState::Pending,
             upload: None,
-            photo: false,
+            photo: None,
             created_at: Timestamp(Timestamp::now().0 - LONG.as_millis() as i64),
         };
         assert!(store.create(file.clone(), 1).await.expect("create"));

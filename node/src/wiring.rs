@@ -85,6 +85,7 @@ pub async fn open(config: &Config, lifecycle: &Lifecycle) -> Result<Node, Failur
         settings: config.auth.clone(),
         limits: Arc::clone(&limits),
         store: Arc::clone(&stores.accounts),
+        files: Arc::clone(&stores.files),
         directory: Arc::clone(&stores.directory),
         keys: token_keys(config),
         chats: Arc::new(system.clone()),

@@ -22,6 +22,13 @@ pub enum FileState {
     Deleted,
 }
 
+/// Whose photo a file is. A group's outlives the account of its uploader.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PhotoOf {
+    User,
+    Group,
+}
+
 /// A file as the store knows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct File {
@@ -34,8 +41,8 @@ pub struct File {
     pub state: FileState,
     /// The multipart upload, for one too large for a single request.
     pub upload: Option<UploadId>,
-    /// The photo of a user or a group: every signed-in user may read it.
-    pub photo: bool,
+    /// A photo: every signed-in user may read it.
+    pub photo: Option<PhotoOf>,
     pub created_at: Timestamp,
 }
 
@@ -54,8 +61,8 @@ pub trait FileStore: Send + Sync + 'static {
     /// Deletes a file of that owner and everything it was granted to. False when there is none (any more).
     async fn delete(&self, id: FileId, owner: UserId, now: Timestamp) -> PortResult<bool>;
 
-    /// Marks a ready file of that owner as a photo. False when there is none.
-    async fn mark_photo(&self, id: FileId, owner: UserId) -> PortResult<bool>;
+    /// Marks a ready file of that owner as a photo; a group's remains one. False when there is none.
+    async fn mark_photo(&self, id: FileId, owner: UserId, of: PhotoOf) -> PortResult<bool>;
 
     /// Those of the files that are ready and that the user may read now, in the order asked, each once.
     async fn readable(&self, user: UserId, files: &[FileId]) -> PortResult<Vec<File>>;
@@ -63,6 +70,10 @@ pub trait FileStore: Send + Sync + 'static {
     /// Lets the members of a conversation, whoever they are at the time of reading, read the files. All or nothing: false,
     /// and no grant at all, unless each is ready and readable by `user` at this moment. Granting again changes nothing.
     async fn grant(&self, user: UserId, conversation: ConversationId, files: &[FileId]) -> PortResult<bool>;
+
+    /// That owner's account is gone: deletes the files that nobody else may read, which are those that were granted to no
+    /// conversation and are no group's photo; of the others none is a user's photo any more. Doing it again is harmless.
+    async fn abandon(&self, owner: UserId, now: Timestamp) -> PortResult<()>;
 
     /// Files created before that time and still pending, and files deleted before it, oldest first, at most `limit`.
     async fn stale(&self, before: Timestamp, limit: usize) -> PortResult<Vec<File>>;

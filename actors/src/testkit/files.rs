@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::id::{ConversationId, FileId, UserId};
 use crate::ports::blobs::UploadId;
-use crate::ports::files::{File, FileState, FileStore};
+use crate::ports::files::{File, FileState, FileStore, PhotoOf};
 use crate::time::Timestamp;
 
 /// How the suite changes who is in a conversation: memberships belong to the chat store.
@@ -23,6 +23,7 @@ pub async fn file_store_contract(store: &dyn FileStore, rosters: &dyn Rosters) {
     only_the_owner_makes_a_ready_file_a_photo(store).await;
     members_read_what_was_sent_to_them_while_they_are_members(store, rosters).await;
     a_grant_is_all_or_nothing(store, rosters).await;
+    what_only_a_departed_owner_may_read_is_deleted(store, rosters).await;
     what_is_stale_is_found_and_forgotten(store).await;
 }
 
@@ -39,7 +40,7 @@ pub fn pending(owner: UserId) -> File {
         sha256: None,
         state: FileState::Pending,
         upload: None,
-        photo: false,
+        photo: None,
         created_at: Timestamp(1_000),
     }
 }
@@ -139,21 +140,26 @@ async fn only_the_owner_makes_a_ready_file_a_photo(store: &dyn FileStore) {
     let file = pending(owner);
     created(store, &file).await;
     assert!(
-        !store.mark_photo(file.id, owner).await.expect("mark"),
+        !store.mark_photo(file.id, owner, PhotoOf::User).await.expect("mark"),
         "it is not ready"
     );
     assert!(store.finish(file.id).await.expect("finish"));
     assert!(
-        !store.mark_photo(file.id, other).await.expect("mark"),
+        !store.mark_photo(file.id, other, PhotoOf::User).await.expect("mark"),
         "it is another's"
     );
     assert!(!reads(store, other, file.id).await);
-    assert!(store.mark_photo(file.id, owner).await.expect("mark"));
-    assert!(store.mark_photo(file.id, owner).await.expect("a second time"));
+    assert!(store.mark_photo(file.id, owner, PhotoOf::User).await.expect("mark"));
+    assert!(
+        store
+            .mark_photo(file.id, owner, PhotoOf::User)
+            .await
+            .expect("a second time")
+    );
     assert!(reads(store, other, file.id).await, "a photo is for everybody");
     assert!(store.delete(file.id, owner, Timestamp(2_000)).await.expect("delete"));
     assert!(!reads(store, other, file.id).await);
-    assert!(!store.mark_photo(file.id, owner).await.expect("mark"));
+    assert!(!store.mark_photo(file.id, owner, PhotoOf::User).await.expect("mark"));
 }
 
 async fn members_read_what_was_sent_to_them_while_they_are_members(store: &dyn FileStore, rosters: &dyn Rosters) {
@@ -209,6 +215,52 @@ async fn a_grant_is_all_or_nothing(store: &dyn FileStore, rosters: &dyn Rosters)
     let found: Vec<_> = found.iter().map(|file| file.id).collect();
     assert_eq!(found, [second, mine], "in the order asked, each once");
     assert!(store.grant(owner, group, &[]).await.expect("an empty list"));
+}
+
+async fn what_only_a_departed_owner_may_read_is_deleted(store: &dyn FileStore, rosters: &dyn Rosters) {
+    let (owner, other) = (UserId::fresh(), UserId::fresh());
+    let group = ConversationId::fresh();
+    rosters.join(group, other).await;
+    let upload = pending(owner);
+    created(store, &upload).await;
+    let [unsent, sent, photo, sent_photo, group_photo] = [
+        ready(store, owner).await,
+        ready(store, owner).await,
+        ready(store, owner).await,
+        ready(store, owner).await,
+        ready(store, owner).await,
+    ];
+    for file in [photo, sent_photo, group_photo] {
+        assert!(store.mark_photo(file, owner, PhotoOf::User).await.expect("mark"));
+    }
+    assert!(
+        store
+            .mark_photo(group_photo, owner, PhotoOf::Group)
+            .await
+            .expect("mark")
+    );
+    assert!(store.mark_photo(group_photo, owner, PhotoOf::User).await.expect("mark"));
+    assert!(store.grant(owner, group, &[sent, sent_photo]).await.expect("grant"));
+    let others = ready(store, other).await;
+
+    for _ in 0..2 {
+        store.abandon(owner, Timestamp(5_000)).await.expect("abandon");
+        for gone in [upload.id, unsent, photo] {
+            let stored = store.file(gone).await.expect("file").expect("waits for the sweep");
+            assert_eq!(stored.state, FileState::Deleted);
+            assert!(!reads(store, other, gone).await);
+        }
+        for kept in [sent, sent_photo, group_photo, others] {
+            assert!(reads(store, other, kept).await);
+        }
+        let stranger = UserId::fresh();
+        assert!(reads(store, stranger, group_photo).await, "it is the group's");
+        assert!(!reads(store, stranger, sent_photo).await, "it is nobody's photo now");
+    }
+    let swept = store.stale(Timestamp(5_001), 100).await.expect("stale");
+    let swept: Vec<_> = swept.iter().map(|file| file.id).collect();
+    assert!([upload.id, unsent, photo].iter().all(|gone| swept.contains(gone)));
+    store.forget(&[upload.id, unsent, photo]).await.expect("forget");
 }
 
 async fn what_is_stale_is_found_and_forgotten(store: &dyn FileStore) {

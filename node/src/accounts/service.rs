@@ -2,6 +2,7 @@
 
 mod devices;
 mod doubt;
+mod leaving;
 mod passwords;
 mod profile;
 mod sign_in;
@@ -17,9 +18,11 @@ use std::time::Instant;
 use rookery_actors::id::UserId;
 use rookery_actors::ports::accounts::{Account, AccountStore};
 use rookery_actors::ports::directory::{Admission, Directory, Throttled};
+use rookery_actors::ports::files::FileStore;
 use rookery_actors::protocol::{ErrorCode, Limits, Problem};
 use tokio::task::JoinSet;
 
+use self::leaving::Leaving;
 use super::passwords::Passwords;
 use super::tokens::{self, Bad};
 use super::{Caller, Chats, KeyError, KeyRing, Settings, refused};
@@ -29,6 +32,7 @@ pub struct Setup {
     pub settings: Settings,
     pub limits: Arc<Limits>,
     pub store: Arc<dyn AccountStore>,
+    pub files: Arc<dyn FileStore>,
     pub directory: Arc<dyn Directory>,
     /// Where the keys that sign tokens are kept.
     pub keys: PathBuf,
@@ -56,6 +60,7 @@ struct Inner {
     store: Arc<dyn AccountStore>,
     directory: Arc<dyn Directory>,
     chats: Arc<dyn Chats>,
+    leaving: Leaving,
     keys: KeyRing,
     passwords: Passwords,
     /// End with the last handle.
@@ -71,13 +76,15 @@ impl Accounts {
         }
         let keys = KeyRing::open(&setup.keys, setup.settings.access_token_life())?;
         let passwords = Passwords::start(&setup.settings)?;
+        let leaving = Leaving::of(&setup);
         Ok(Self(Arc::new(Inner {
-            _tasks: tasks::start(&setup),
+            _tasks: tasks::start(&setup, leaving.clone()),
             settings: setup.settings,
             limits: setup.limits,
             store: setup.store,
             directory: setup.directory,
             chats: setup.chats,
+            leaving,
             keys,
             passwords,
         })))

@@ -55,7 +55,7 @@ impl NewFile {
             sha256,
             state: FileState::Pending,
             upload: None,
-            photo: false,
+            photo: None,
             created_at: now,
         })
     }

@@ -241,11 +241,18 @@ async fn only_an_own_ready_image_becomes_a_photo() {
         (other, image),
         (owner, FileId::fresh()),
     ] {
-        assert_eq!(refused(world.files.adopt_photo(user, file).await), photo_field);
+        assert_eq!(
+            refused(world.files.adopt_photo(user, file, PhotoOf::User).await),
+            photo_field
+        );
     }
     assert!(world.files.photo(image).await.is_err(), "it is no photo yet");
     assert_eq!(world.reads(other, image).await, Err(ErrorCode::NotFound));
-    world.files.adopt_photo(owner, image).await.expect("adopt");
+    world
+        .files
+        .adopt_photo(owner, image, PhotoOf::User)
+        .await
+        .expect("adopt");
     assert_eq!(world.reads(other, image).await, Ok(b"image".to_vec()));
     assert!(world.files.photo(image).await.is_ok());
     world.files.delete(owner, image).await.expect("delete");

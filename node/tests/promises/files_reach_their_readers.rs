@@ -167,6 +167,31 @@ async fn a_file_over_100_mib_is_uploaded_in_parts() {
     assert_eq!(tail.body[0] as usize, parts.len());
 }
 
+/// The photo is part of the profile, which is erased; what was sent to others, and a group's photo, is theirs too.
+#[tokio::test]
+async fn of_an_erased_account_only_what_others_were_given_stays() {
+    let server = Server::start().await;
+    let [ada, brian] = server.users(["Ada", "Brian"]).await;
+    let portrait = upload(&ada, "ada.png", "image/png", b"her face").await;
+    let faces = upload(&ada, "faces.png", "image/png", b"the group's").await;
+    let sent = upload(&ada, "paper.txt", "text/plain", b"paper").await;
+    ada.patch("/api/users/me", json!({"photo": portrait})).await.is(200);
+    let body = json!({"name": "Faces", "photo": faces, "members": [brian.id]});
+    let group = text(&ada.post("/api/groups", body).await.is(201)["id"]);
+    attach(&ada, &group, "m1", &[&sent]).await.is(201);
+    let photo_of = |file: &str| format!("/api/files/{file}/photo");
+    assert_eq!(brian.get(&photo_of(&portrait)).await.status, 302);
+
+    ada.delete("/api/users/me").await.succeeds();
+    brian.get(&photo_of(&portrait)).await.refuses(404, "not_found");
+    brian
+        .get(&format!("/api/files/{portrait}"))
+        .await
+        .refuses(404, "not_found");
+    assert_eq!(brian.get(&photo_of(&faces)).await.status, 302);
+    assert_eq!(&download(&brian, &sent).await.body[..], b"paper");
+}
+
 #[tokio::test]
 async fn ranges_are_served() {
     let server = Server::start().await;

@@ -10,7 +10,7 @@ use rookery_actors::time::Timestamp;
 use super::super::passwords::Verdict;
 use super::super::validate::{self, Fields};
 use super::super::{Caller, PasswordRequest, refused};
-use super::{Accounts, tasks};
+use super::Accounts;
 
 impl Accounts {
     /// Changes the password, if `old` is right, and ends every other login.
@@ -57,8 +57,8 @@ impl Accounts {
         revoked.map(drop).map_err(refused)
     }
 
-    /// Erases the account. It is gone, and its logins with it, when this returns; should its memberships not have ended by
-    /// then, a task sees to it.
+    /// Erases the account. It is gone, and its logins with it, when this returns; should its memberships and files not be by then,
+    /// a task sees to it.
     pub async fn delete_account(&self, caller: Caller) -> Result<(), Problem> {
         let directory = &self.0.directory;
         let erased = self.0.store.erase(caller.user, Timestamp::now()).await;
@@ -66,7 +66,7 @@ impl Accounts {
         let revoked = directory.revoke_all(caller.user, None, directory.now()).await;
         revoked.map_err(refused)?;
         metrics::counter!("node_accounts_deleted_total").increment(1);
-        tasks::forget(&*self.0.store, &*self.0.chats, caller.user).await;
+        self.0.leaving.forget(caller.user).await;
         Ok(())
     }
 }

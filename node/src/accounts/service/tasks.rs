@@ -1,11 +1,9 @@
-//! What goes on behind the handle: closing the sockets of revoked logins, ending the memberships of erased accounts, and
-//! tidying the directory.
+//! What goes on behind the handle: closing the sockets of revoked logins, ending what erased accounts leave behind, and tidying
+//! the directory.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rookery_actors::id::UserId;
-use rookery_actors::ports::accounts::AccountStore;
 use rookery_actors::ports::directory::{Directory, LEEWAY, Revocation};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
@@ -14,19 +12,18 @@ use tokio::time::MissedTickBehavior;
 use super::super::Chats;
 use super::Setup;
 use super::doubt::Doubt;
+use super::leaving::Leaving;
 
-/// How often erased accounts are looked for whose memberships could not be ended at once.
-const FORGET_EVERY: Duration = Duration::from_secs(10);
 /// How often what no longer matters is forgotten.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 
-pub fn start(setup: &Setup) -> JoinSet<()> {
-    let (store, directory, chats) = (&setup.store, &setup.directory, &setup.chats);
+pub fn start(setup: &Setup, leaving: Leaving) -> JoinSet<()> {
+    let (directory, chats) = (&setup.directory, &setup.chats);
     let mut tasks = JoinSet::new();
     // Subscribed before anything can be revoked through the handle.
     let announced = directory.subscribe();
     tasks.spawn(close_revoked(announced, Arc::clone(directory), Arc::clone(chats)));
-    tasks.spawn(forget_leaving(Arc::clone(store), Arc::clone(chats)));
+    tasks.spawn(leaving.run());
     let memory = setup.settings.access_token_life() + LEEWAY;
     tasks.spawn(purge(Arc::clone(directory), memory));
     tasks
@@ -47,33 +44,6 @@ async fn close_revoked(
         for Revocation { user, login } in revoked {
             chats.close_login(user, login);
         }
-    }
-}
-
-async fn forget_leaving(store: Arc<dyn AccountStore>, chats: Arc<dyn Chats>) {
-    let mut ticks = tokio::time::interval(FORGET_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        match store.leaving().await {
-            Ok(users) => {
-                for user in users {
-                    forget(&*store, &*chats, user).await;
-                }
-            }
-            Err(error) => tracing::warn!(%error, "erased accounts could not be listed"),
-        }
-    }
-}
-
-/// Ends the memberships of an erased account, and notes that this is done. What fails is tried again later.
-pub async fn forget(store: &dyn AccountStore, chats: &dyn Chats, user: UserId) {
-    if let Err(problem) = chats.forget_user(user).await {
-        tracing::warn!(%user, %problem, "the memberships of an erased account could not be ended yet");
-        return;
-    }
-    if let Err(error) = store.forgotten(user).await {
-        tracing::warn!(%user, %error, "that an erased account is forgotten could not be noted yet");
     }
 }
 

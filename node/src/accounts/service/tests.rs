@@ -16,6 +16,7 @@ use super::super::{LoginRequest, PasswordRequest, ProfilePatch, SignedIn, Signup
 use super::*;
 use crate::adapters::sqlite::accounts::SqliteAccounts;
 use crate::adapters::sqlite::directory::SqliteDirectory;
+use crate::adapters::sqlite::files::SqliteFiles;
 use crate::adapters::sqlite::schema;
 
 /// More than any test makes the service ask.
@@ -118,11 +119,12 @@ async fn start(path: &Path, limits: Limits, chats: Arc<Recorder>) -> (Arc<Sqlite
     let logins = SqliteDirectory::open(db.clone(), settings.access_token_life())
         .await
         .unwrap();
-    let store = Arc::new(SqliteAccounts::new(db));
+    let (files, store) = (SqliteFiles::new(db.clone()), Arc::new(SqliteAccounts::new(db)));
     let setup = Setup {
         settings,
         limits: Arc::new(limits),
         store: store.clone(),
+        files: Arc::new(files),
         directory: logins,
         keys: path.join("keys"),
         chats,

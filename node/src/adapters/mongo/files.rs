@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use mongodb::bson::{Binary, DateTime, Document, Uuid, doc};
 use rookery_actors::id::{ConversationId, FileId, UserId};
 use rookery_actors::ports::blobs::UploadId;
-use rookery_actors::ports::files::{File, FileState, FileStore};
+use rookery_actors::ports::files::{File, FileState, FileStore, PhotoOf};
 use rookery_actors::ports::{PortError, PortResult};
 use rookery_actors::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ const GRANTS: &str = "grants";
 /// Attempts to take a slot, each of which another of the same owner was quicker with.
 const ROUNDS: usize = 256;
 
+/// Files of one owner that are looked through together.
+const ABANDONED_AT_ONCE: usize = 100;
+
 const PENDING: i32 = 0;
 const READY: i32 = 1;
 const DELETED: i32 = 2;
@@ -38,6 +41,7 @@ pub(super) fn indexes() -> Vec<Index> {
     vec![
         Index::unique(FILES, "slot"),
         Index::sparse(FILES, "unready_since"),
+        Index::sparse(FILES, "owner"),
         Index::sparse(GRANTS, "files"),
     ]
 }
@@ -57,6 +61,9 @@ struct FileDoc {
     upload: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     photo: bool,
+    /// Of a photo: no group's. What was marked before these were told apart may be a group's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    portrait: bool,
     created_at: DateTime,
     /// Of one that is not ready: when it was made or deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,7 +88,8 @@ impl FileDoc {
                 FileState::Deleted => DELETED,
             },
             upload: file.upload.as_ref().map(|upload| upload.0.clone()),
-            photo: file.photo,
+            photo: file.photo.is_some(),
+            portrait: file.photo == Some(PhotoOf::User),
             created_at: date(file.created_at),
             unready_since: (file.state != FileState::Ready).then(|| date(file.created_at)),
             slot,
@@ -107,7 +115,11 @@ impl FileDoc {
                 }
             },
             upload: self.upload.map(UploadId),
-            photo: self.photo,
+            photo: match (self.photo, self.portrait) {
+                (false, _) => None,
+                (true, false) => Some(PhotoOf::Group),
+                (true, true) => Some(PhotoOf::User),
+            },
             created_at: timestamp(self.created_at),
         })
     }
@@ -180,6 +192,21 @@ impl MongoFiles {
             grant.files.into_iter().map(move |file| (file, conversation))
         });
         Ok(each.collect())
+    }
+
+    /// Deletes those of a departed owner's files that nobody else may read; the others are no user's photo.
+    async fn leave(&self, found: Vec<FileDoc>, now: Timestamp) -> PortResult<()> {
+        let groups = |file: &FileDoc| file.photo && !file.portrait;
+        let files: Vec<_> = found.iter().filter(|file| !groups(file)).map(|file| file.id).collect();
+        let granted: HashSet<_> = self.granted(&files).await?.into_iter().map(|(file, _)| file).collect();
+        let (kept, gone): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| granted.contains(file));
+        let delete = doc! { "$set": { "state": DELETED, "unready_since": date(now) }, "$unset": { "slot": "" } };
+        let unmark = doc! { "$unset": { "photo": "", "portrait": "" } };
+        let updates = [
+            Update::many(doc! { "_id": { "$in": gone } }, delete),
+            Update::many(doc! { "_id": { "$in": kept } }, unmark),
+        ];
+        self.mongo.update(FILES, &updates).await.map(drop)
     }
 
     /// Ends every grant of a file.
@@ -256,11 +283,32 @@ impl FileStore for MongoFiles {
         Ok(deleted)
     }
 
-    async fn mark_photo(&self, id: FileId, owner: UserId) -> PortResult<bool> {
+    async fn mark_photo(&self, id: FileId, owner: UserId, of: PhotoOf) -> PortResult<bool> {
         let filter = doc! { "_id": id.id(), "owner": owner.id(), "state": READY };
-        self.mongo
-            .update_one(FILES, filter, doc! { "$set": { "photo": true } })
-            .await
+        if of == PhotoOf::Group {
+            let change = doc! { "$set": { "photo": true }, "$unset": { "portrait": "" } };
+            return self.mongo.update_one(FILES, filter, change).await;
+        }
+        let mut plain = filter.clone();
+        plain.insert("photo", doc! { "$ne": true });
+        let change = doc! { "$set": { "photo": true, "portrait": true } };
+        Ok(self.mongo.update_one(FILES, plain, change).await?
+            || self
+                .mongo
+                .update_one(FILES, filter, doc! { "$set": { "photo": true } })
+                .await?)
+    }
+
+    async fn abandon(&self, owner: UserId, now: Timestamp) -> PortResult<()> {
+        let mut after = Uuid::from_bytes([0; 16]);
+        loop {
+            let of_owner = doc! { "owner": owner.id(), "state": { "$ne": DELETED }, "_id": { "$gt": after } };
+            let query = Query::of(of_owner).sort(doc! { "_id": 1 }).limit(ABANDONED_AT_ONCE);
+            let found: Vec<FileDoc> = self.mongo.find(FILES, query).await?;
+            let Some(last) = found.last() else { return Ok(()) };
+            after = last.id;
+            self.leave(found, now).await?;
+        }
     }
 
     async fn readable(&self, user: UserId, files: &[FileId]) -> PortResult<Vec<File>> {

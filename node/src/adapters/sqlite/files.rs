@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use rookery_actors::id::{ConversationId, FileId, UserId};
 use rookery_actors::ports::PortResult;
 use rookery_actors::ports::blobs::UploadId;
-use rookery_actors::ports::files::{File, FileState, FileStore};
+use rookery_actors::ports::files::{File, FileState, FileStore, PhotoOf};
 use rookery_actors::time::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -36,10 +36,18 @@ CREATE TABLE file_grants (
 ) WITHOUT ROWID;
 ";
 
+/// What finds the files of an owner, a migration of its own.
+pub const BY_OWNER: &str = "CREATE INDEX files_by_owner ON files (owner);";
+
 /// States as they are stored; the partial indexes above name them too.
 const PENDING: i64 = 0;
 const READY: i64 = 1;
 const DELETED: i64 = 2;
+
+/// Whose photo a file is, as it is stored. What was marked before these were told apart may be a group's.
+const NO_PHOTO: i64 = 0;
+const GROUP_PHOTO: i64 = 1;
+const USER_PHOTO: i64 = 2;
 
 const COLUMNS: &str = "id, owner, name, media_type, size, sha256, state, upload, photo, created_at";
 
@@ -47,7 +55,7 @@ const COLUMNS: &str = "id, owner, name, media_type, size, sha256, state, upload,
 const READABLE: &str = "
 SELECT id, owner, name, media_type, size, sha256, state, upload, photo, created_at FROM files f
 WHERE f.id = ?1 AND f.state = 1 AND (
-    f.owner = ?2 OR f.photo = 1 OR EXISTS (
+    f.owner = ?2 OR f.photo <> 0 OR EXISTS (
         SELECT 1 FROM file_grants g JOIN conversations c ON c.id = g.conversation AND c.deleted = 0
         JOIN memberships m ON m.conversation = c.no AND m.user = ?2
         WHERE g.file = f.id))";
@@ -120,13 +128,39 @@ impl FileStore for SqliteFiles {
             .await
     }
 
-    async fn mark_photo(&self, id: FileId, owner: UserId) -> PortResult<bool> {
+    async fn mark_photo(&self, id: FileId, owner: UserId, of: PhotoOf) -> PortResult<bool> {
         self.db
             .write(move |store| {
                 let done = store
-                    .prepare_cached("UPDATE files SET photo = 1 WHERE id = ?1 AND owner = ?2 AND state = ?3")?
-                    .execute(params![id.as_bytes(), owner.as_bytes(), READY])?;
+                    .prepare_cached(
+                        "UPDATE files SET photo = CASE photo WHEN ?4 THEN photo ELSE ?5 END
+                         WHERE id = ?1 AND owner = ?2 AND state = ?3",
+                    )?
+                    .execute(params![
+                        id.as_bytes(),
+                        owner.as_bytes(),
+                        READY,
+                        GROUP_PHOTO,
+                        stored_photo(Some(of))
+                    ])?;
                 Ok(done == 1)
+            })
+            .await
+    }
+
+    async fn abandon(&self, owner: UserId, now: Timestamp) -> PortResult<()> {
+        self.db
+            .write(move |store| {
+                store
+                    .prepare_cached(
+                        "UPDATE files SET state = ?2, changed_at = ?3 WHERE owner = ?1 AND state <> ?2 AND photo <> ?4
+                         AND NOT EXISTS (SELECT 1 FROM file_grants g WHERE g.file = files.id)",
+                    )?
+                    .execute(params![owner.as_bytes(), DELETED, now.0, GROUP_PHOTO])?;
+                store
+                    .prepare_cached("UPDATE files SET photo = ?2 WHERE owner = ?1 AND photo = ?3")?
+                    .execute(params![owner.as_bytes(), NO_PHOTO, USER_PHOTO])?;
+                Ok(())
             })
             .await
     }
@@ -198,7 +232,7 @@ fn insert(store: &Connection, file: &File) -> rusqlite::Result<()> {
             file.sha256,
             stored(file.state),
             file.upload.as_ref().map(|upload| upload.0.as_str()),
-            file.photo,
+            stored_photo(file.photo),
             file.created_at.0,
         ])?;
     Ok(())
@@ -252,6 +286,23 @@ fn state(number: i64) -> rusqlite::Result<FileState> {
     }
 }
 
+fn stored_photo(photo: Option<PhotoOf>) -> i64 {
+    match photo {
+        None => NO_PHOTO,
+        Some(PhotoOf::Group) => GROUP_PHOTO,
+        Some(PhotoOf::User) => USER_PHOTO,
+    }
+}
+
+fn photo(number: i64) -> rusqlite::Result<Option<PhotoOf>> {
+    match number {
+        NO_PHOTO => Ok(None),
+        GROUP_PHOTO => Ok(Some(PhotoOf::Group)),
+        USER_PHOTO => Ok(Some(PhotoOf::User)),
+        _ => Err(rusqlite::Error::IntegralValueOutOfRange(8, number)),
+    }
+}
+
 fn file(row: &Row<'_>) -> rusqlite::Result<File> {
     Ok(File {
         id: FileId::from_slice(&id(row, 0)?).ok_or_else(|| malformed(0))?,
@@ -262,7 +313,7 @@ fn file(row: &Row<'_>) -> rusqlite::Result<File> {
         sha256: row.get(5)?,
         state: state(row.get(6)?)?,
         upload: row.get::<_, Option<String>>(7)?.map(UploadId),
-        photo: row.get(8)?,
+        photo: photo(row.get(8)?)?,
         created_at: Timestamp(row.get(9)?),
     })
 }

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&[&str]] = &[
         super::files::SCHEMA,
     ],
     &[super::jobs::SCHEMA],
+    &[super::files::BY_OWNER],
 ];
 
 /// Opens the store's file, brings it to the newest schema and starts its threads.
@@ -30,6 +31,12 @@ pub fn open(path: &Path) -> PortResult<Db> {
 /// Brings a file to the newest schema.
 pub fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     run(connection, MIGRATIONS)
+}
+
+/// Brings a file to an earlier schema.
+#[cfg(test)]
+pub fn migrate_to(connection: &mut Connection, version: usize) -> rusqlite::Result<()> {
+    run(connection, &MIGRATIONS[..version])
 }
 
 /// Runs the migrations a file has not seen.

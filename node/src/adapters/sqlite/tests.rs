@@ -18,6 +18,10 @@ type Kept = (Snapshot, Vec<Entry>);
 
 const TABLES: &str = "'conversations', 'entries', 'client_ids', 'memberships', 'former_members', 'devices'";
 
+fn tables() -> impl Iterator<Item = &'static str> {
+    TABLES.split(", ").map(|table| table.trim_matches('\''))
+}
+
 fn kept(profile: Profile) -> Kept {
     let recent = |entry: &Entry| match entry {
         Entry::Message(message) => Some(RecentId {
@@ -83,7 +87,7 @@ fn dump(sql: &Connection) -> rusqlite::Result<String> {
     let mut all = texts(&master)?;
     // Tables before the indexes on them.
     all.sort_by_key(|sql| sql.starts_with("CREATE INDEX"));
-    for table in TABLES.split(", ").map(|table| table.trim_matches('\'')) {
+    for table in tables() {
         let columns = texts(&format!(
             "SELECT 'quote(' || name || ')' FROM pragma_table_info('{table}')"
         ))?;
@@ -100,7 +104,13 @@ fn dump(sql: &Connection) -> rusqlite::Result<String> {
 fn read(bytes: &[u8]) -> Result<Kept, String> {
     let directory = TempDir::new().unwrap();
     let sql = std::str::from_utf8(bytes).unwrap();
-    let file = Connection::open(directory.path().join("store.db")).unwrap();
+    let (_, version) = sql.trim_end_matches(';').rsplit_once(" = ").unwrap();
+    let mut file = Connection::open(directory.path().join("store.db")).unwrap();
+    // What is not of conversations is as that release made it, and empty.
+    schema::migrate_to(&mut file, version.parse().unwrap()).unwrap();
+    for table in tables() {
+        file.execute_batch(&format!("DROP TABLE {table}")).unwrap();
+    }
     file.execute_batch(sql).map_err(|error| error.to_string())?;
     drop(file);
     let chats = SqliteChats::new(open(&directory));

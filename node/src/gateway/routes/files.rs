@@ -242,7 +242,7 @@ mod tests {
             sha256: None,
             state: FileState::Pending,
             upload: None,
-            photo: false,
+            photo: None,
             created_at: Timestamp(0),
         }
     }

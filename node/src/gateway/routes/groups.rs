@@ -10,6 +10,7 @@ use hyper::Method;
 use hyper::header::LOCATION;
 use rookery_actors::id::{ConversationId, FileId, UserId};
 use rookery_actors::ports::chats;
+use rookery_actors::ports::files::PhotoOf;
 use rookery_actors::protocol::view::{Group, Member, Page, Role};
 use rookery_actors::protocol::{ErrorCode, Limits, Problem};
 use rookery_actors::system::{GroupPatch, GroupState, NewGroup};
@@ -85,7 +86,7 @@ async fn create(app: Arc<App>, mut call: Call) -> Result<Reply, Failure> {
     }
     app.accounts.require(&members).await?;
     if let Some(photo) = body.photo {
-        app.files.adopt_photo(caller.user, photo).await?;
+        app.files.adopt_photo(caller.user, photo, PhotoOf::Group).await?;
     }
     let group = NewGroup {
         name: body.name,
@@ -116,7 +117,7 @@ async fn patch(app: Arc<App>, mut call: Call) -> Result<Reply, Failure> {
     if let Some(Some(photo)) = body.photo {
         // A stranger learns that there is no such group before anything is said of the photo.
         app.system.group(caller.user, id).await?;
-        app.files.adopt_photo(caller.user, photo).await?;
+        app.files.adopt_photo(caller.user, photo, PhotoOf::Group).await?;
     }
     let patch = GroupPatch {
         name: body.name,

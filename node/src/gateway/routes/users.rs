@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::{Method, StatusCode};
 use rookery_actors::id::UserId;
+use rookery_actors::ports::files::PhotoOf;
 use rookery_actors::protocol::{ErrorCode, Problem};
 
 use super::auth;
@@ -50,7 +51,7 @@ pub async fn patch_me(app: Arc<App>, mut call: Call) -> Result<Reply, Failure> {
     let caller = app.caller(&call)?;
     let patch = call.json::<ProfilePatch>(PROFILE_BYTES).await?.checked()?;
     if let Some(Some(photo)) = patch.photo {
-        app.files.adopt_photo(caller.user, photo).await?;
+        app.files.adopt_photo(caller.user, photo, PhotoOf::User).await?;
     }
     Ok(Reply::ok(&app.accounts.patch_me(caller.user, patch).await?))
 }
