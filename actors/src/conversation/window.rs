@@ -73,7 +73,7 @@ impl Window {
 
     /// Whether every id of a message after this one is here, whatever has left meanwhile.
     pub fn reaches_back_to(&self, seq: u64) -> bool {
-        self.first().is_none_or(|first| first <= seq + 1)
+        self.first().is_none_or(|first| first <= seq.saturating_add(1))
     }
 
     /// Whether an id that is not here may still be an old one's.
