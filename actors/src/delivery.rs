@@ -134,16 +134,24 @@ impl Hub {
 
     /// The conversation's owner takes this node for one that knows the roster, which it does not: it may have been restarted
     /// since, or an earlier owner's farewell came late.
-    fn want_roster(self: &Arc<Self>, from: &NodeId, conversation: ConversationId) {
+    pub(crate) fn want_roster(self: &Arc<Self>, from: &NodeId, conversation: ConversationId) {
         if *from == self.node {
-            return self
-                .conversations
-                .tell_hot(conversation, conversation::actor::Msg::Roster(from.clone()));
+            return self.introduce(from, conversation);
         }
         let lane = u64::from(self.shard(conversation.as_bytes()).id.0);
         self.router
             .send_to_node(from, lane, Peer::WantRoster(conversation))
             .ok();
+    }
+
+    /// A node wants to know who of it is in a conversation, which its owner wakes for that.
+    pub(crate) fn introduce(self: &Arc<Self>, node: &NodeId, conversation: ConversationId) {
+        let roster = conversation::actor::Msg::Roster(node.clone());
+        if self.shard(conversation.as_bytes()).life.is_open() {
+            self.conversations.tell(self, conversation, roster);
+        } else {
+            self.conversations.tell_hot(conversation, roster);
+        }
     }
 
     /// Hands a batch to the sessions present; false when nobody knows which these are.

@@ -146,7 +146,24 @@ impl Hub {
                 asked.map(|asked| asked.send(heads));
             }
             Heads::Missed(conversations) if conversations.is_empty() => self.check_owned_by(from),
-            Heads::Missed(conversations) => self.checks.add(conversations),
+            Heads::Missed(conversations) => {
+                self.meet_unknown(&conversations);
+                self.checks.add(conversations);
+            }
+        }
+    }
+
+    /// What no session here knows of may have been missed from its beginning, and who told of it may be its owner no more, whose
+    /// word of who joined is lost then: the owner of now says who of this node is in it.
+    fn meet_unknown(self: &Arc<Self>, missed: &[ConversationId]) {
+        let mut unknown: HashSet<_> = missed.iter().copied().collect();
+        for cell in self.sessions.all() {
+            for standing in &cell.state().standings {
+                unknown.remove(&standing.conversation);
+            }
+        }
+        for conversation in unknown {
+            self.want_roster(&self.node_of_shard(conversation.as_bytes()), conversation);
         }
     }
 

@@ -224,7 +224,7 @@ impl Hub {
             Peer::Place(placing) => self.placing(from, placing),
             Peer::Bag(bag) => self.unpack(from, bag),
             Peer::Heads(heads) => self.heads(from, heads),
-            Peer::WantRoster(conversation) => self.conversations.tell_hot(conversation, Msg::Roster(from.clone())),
+            Peer::WantRoster(conversation) => self.introduce(from, conversation),
             Peer::Presence(whereabouts) => self.whereabouts(from, &whereabouts),
             Peer::Renamed(user) => self.names.forget(user),
         }
