@@ -200,10 +200,9 @@ impl MongoFiles {
         let files: Vec<_> = found.iter().filter(|file| !groups(file)).map(|file| file.id).collect();
         let granted: HashSet<_> = self.granted(&files).await?.into_iter().map(|(file, _)| file).collect();
         let (kept, gone): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| granted.contains(file));
-        let delete = doc! { "$set": { "state": DELETED, "unready_since": date(now) }, "$unset": { "slot": "" } };
         let unmark = doc! { "$unset": { "photo": "", "portrait": "" } };
         let updates = [
-            Update::many(doc! { "_id": { "$in": gone } }, delete),
+            Update::many(doc! { "_id": { "$in": gone } }, deletion(now)),
             Update::many(doc! { "_id": { "$in": kept } }, unmark),
         ];
         self.mongo.update(FILES, &updates).await.map(drop)
@@ -230,6 +229,11 @@ impl MongoFiles {
             .await
             .map(drop)
     }
+}
+
+/// What makes a file a deleted one.
+fn deletion(now: Timestamp) -> Document {
+    doc! { "$set": { "state": DELETED, "unready_since": date(now) }, "$unset": { "slot": "" } }
 }
 
 fn slot(owner: UserId, number: u32) -> Binary {
@@ -275,8 +279,7 @@ impl FileStore for MongoFiles {
 
     async fn delete(&self, id: FileId, owner: UserId, now: Timestamp) -> PortResult<bool> {
         let filter = doc! { "_id": id.id(), "owner": owner.id(), "state": { "$ne": DELETED } };
-        let change = doc! { "$set": { "state": DELETED, "unready_since": date(now) }, "$unset": { "slot": "" } };
-        let deleted = self.mongo.update_one(FILES, filter, change).await?;
+        let deleted = self.mongo.update_one(FILES, filter, deletion(now)).await?;
         if deleted {
             self.revoke(&[id.id()]).await?;
         }
