@@ -31,12 +31,18 @@ impl Shell {
         let mut offsets: SmallVec<[Offset; 4]> = SmallVec::new();
         let mut answers: SmallVec<[(Origin, UserId, Applied); 1]> = SmallVec::new();
         let mut changed: SmallVec<[u64; 1]> = SmallVec::new();
+        let mut untold = false;
         for Readback { offset, record, origin } in records {
             offsets.push(offset);
             if matches!(record, Body::Own(_)) {
                 self.in_flight = self.in_flight.saturating_sub(1);
             }
-            let Some(record) = self.due(offset, record) else {
+            if offset < self.state.applied {
+                // Another owner stored what it does, one that died or was paused: whom that one told is not known.
+                untold |= matches!(record, Body::Foreign(_));
+                continue;
+            }
+            let Some(record) = self.readable(offset, record) else {
                 continue;
             };
             let (by, of) = (record.command.author(), changed_message(&record));
@@ -51,6 +57,9 @@ impl Shell {
         }
         self.show();
         self.flush(&mut pending);
+        if untold {
+            self.tell_anew();
+        }
         self.project(steps, &offsets);
         for (origin, by, applied) in answers {
             self.answer_applied(origin, by, applied);
@@ -61,11 +70,8 @@ impl Shell {
         }
     }
 
-    /// The record, unless it was applied before or cannot be read.
-    fn due(&self, offset: Offset, body: Body) -> Option<Record> {
-        if offset < self.state.applied {
-            return None;
-        }
+    /// The record, unless it cannot be read.
+    fn readable(&self, offset: Offset, body: Body) -> Option<Record> {
         match body {
             Body::Own(record) => Some(*record),
             Body::Foreign(bytes) => Record::decode(bytes)

@@ -33,6 +33,13 @@ impl Shell {
         }
     }
 
+    /// What was said may have been told to none of the nodes that have the members now: each learns who of it is one, and how
+    /// far the conversation is.
+    pub(super) fn tell_anew(&mut self) {
+        self.audience = Audience::default();
+        self.deliver(Delivery::Head(self.state.head));
+    }
+
     /// The conversation needs its audience no more.
     pub(super) fn disperse(&mut self) {
         for node in std::mem::take(&mut self.audience).nodes {

@@ -1,11 +1,15 @@
 //! Shards that move, and nodes that die or do not know yet that they own nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rookery_actors::id::ConversationId;
+use rookery_actors::ports::chats::ChatStore as _;
+use rookery_actors::ports::log::EventLog as _;
 use rookery_actors::protocol::{ServerFrame, Target};
+use rookery_cluster::id::ShardId;
 
-use crate::support::{World, until};
+use crate::support::{SHARDS, World, eventually, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_of_different_nodes_talk() {
@@ -81,6 +85,43 @@ async fn two_owners_make_one_history() {
         assert!(seqs.iter().all(|seq| *seq <= last), "{seqs:?}");
         assert_eq!(seqs[2], at_b[1].sent(Target::User(ada), &format!("both{round}")).await);
     }
+}
+
+/// An owner that was paused goes on by the table of before. What it stores before the owner of now reads of it is nothing new
+/// to that one; those whose session moved meanwhile learn of it all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_owner_of_before_stored_reaches_those_whose_session_moved() {
+    let mut world = World::of(&["a"]).await;
+    let (ada, bob) = (world.user_of("a"), world.user_of("a"));
+    let conversation = ConversationId::direct(ada, bob);
+    let shard = ShardId::of(conversation.as_bytes(), SHARDS);
+    let (ada, at_a) = (world.connect("a", ada, None).await, world.connect("a", bob, None).await);
+    ada.sent(Target::User(bob), "first").await;
+    at_a.reaches(conversation, 1).await;
+    at_a.ack(conversation, 1);
+    let chats = Arc::clone(&world.services.chats);
+    // Nothing of it is left to do for who comes next, so that it has the conversation not in memory.
+    eventually("the cursor is stored", async || {
+        let inboxes = chats.inboxes(&[bob]).await.unwrap();
+        inboxes[0].devices[0].cursors == [(conversation, 1)]
+    })
+    .await;
+    eventually("the position is committed", async || {
+        world.writers["a"].committed().await.unwrap()[usize::from(shard.0)] == 1
+    })
+    .await;
+    // Nobody tells a.
+    world.start("b").await;
+    world.place_at(&["b"], &["b"]).await;
+    let at_b = world.connect("b", bob, Some((at_a.device, at_a.login))).await;
+    world.writers["b"].hold(true);
+    assert_eq!(ada.sent(Target::User(bob), "second").await, 2);
+    eventually("it is stored", async || {
+        chats.heads(&[conversation]).await.unwrap() == [2]
+    })
+    .await;
+    world.writers["b"].hold(false);
+    at_b.reaches(conversation, 2).await;
 }
 
 /// A socket that stays open while its session is handed from node to node, planned or not, gets everything once and in order.

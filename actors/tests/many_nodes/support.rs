@@ -356,8 +356,13 @@ impl Outlet for Socket {
 
 /// Waits until a condition holds.
 pub async fn until(what: &str, holds: impl Fn() -> bool) {
+    eventually(what, async || holds()).await;
+}
+
+/// Waits until a condition holds that has to be asked for.
+pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     let started = Instant::now();
-    while !holds() {
+    while !holds().await {
         assert!(started.elapsed() < PATIENCE, "waited for {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

@@ -74,11 +74,15 @@ impl MemoryLog {
 }
 
 impl Writer {
-    /// Holds the reports of appends back, as a log does that is slow; letting go reports them.
+    /// Holds back the reports of appends, and of what others append, as a log does that is slow; letting go reports them.
     pub fn hold(&self, hold: bool) {
         let held = std::mem::replace(&mut *self.held.lock(), hold.then(Vec::new));
         for (shard, report) in held.into_iter().flatten() {
             self.report(shard, report);
+        }
+        let followed: Vec<_> = self.followed.lock().iter().copied().collect();
+        for shard in followed {
+            self.grew(shard, self.log.end(shard));
         }
     }
 
@@ -89,7 +93,8 @@ impl Writer {
     }
 
     fn grew(&self, shard: ShardId, end: Offset) {
-        if self.followed.lock().contains(&shard)
+        if self.held.lock().is_none()
+            && self.followed.lock().contains(&shard)
             && let Some(reports) = self.reports.get()
         {
             reports.grew(shard, end);
