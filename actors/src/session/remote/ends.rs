@@ -310,6 +310,11 @@ impl Hub {
     pub(crate) fn release_ends(&self, whose: impl Fn(&UserId) -> bool) {
         for end in self.ends.take(|end| whose(&end.user)) {
             end.gone.store(true, Ordering::Release);
+            if end.link.get().is_none() {
+                // It is on its way still. Come to the session of a next time, it would take the place of its socket's next
+                // attempt, which finds nothing here to put an end to.
+                end.outlet.window.lock().close();
+            }
             self.ends.depart(end.plug.connection, end.gateway.clone());
         }
     }
