@@ -11,11 +11,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rookery_cluster::id::NodeId;
 
-use crate::conversation;
 use crate::frames::Frames;
 use crate::hub::Hub;
 use crate::id::{ConversationId, UserId};
-use crate::interchange::{Delivery, Peer};
+use crate::interchange::Delivery;
 use crate::outlet::{Pushed, Urgency};
 use crate::ports::chats::Membership;
 use crate::session::actor::Msg;
@@ -112,7 +111,10 @@ impl Hub {
                 }
             }
             Delivery::Ephemeral(frames, except) => self.pass(conversation, &frames, except),
-            Delivery::Roster(members) => self.gather(conversation, &members),
+            Delivery::Roster(members) => {
+                self.introduced(from, conversation);
+                self.gather(conversation, &members);
+            }
             Delivery::Enter(memberships) => self.enter(conversation, &memberships),
             Delivery::Leave(users) => self.leave(conversation, &users),
             Delivery::Left(users) => self.left(conversation, &users),
@@ -129,28 +131,6 @@ impl Hub {
             for attached in &mut cell.state().attached {
                 attached.aside(frames, Urgency::Answer);
             }
-        }
-    }
-
-    /// The conversation's owner takes this node for one that knows the roster, which it does not: it may have been restarted
-    /// since, or an earlier owner's farewell came late.
-    pub(crate) fn want_roster(self: &Arc<Self>, from: &NodeId, conversation: ConversationId) {
-        if *from == self.node {
-            return self.introduce(from, conversation);
-        }
-        let lane = u64::from(self.shard(conversation.as_bytes()).id.0);
-        self.router
-            .send_to_node(from, lane, Peer::WantRoster(conversation))
-            .ok();
-    }
-
-    /// A node wants to know who of it is in a conversation, which its owner wakes for that.
-    pub(crate) fn introduce(self: &Arc<Self>, node: &NodeId, conversation: ConversationId) {
-        let roster = conversation::actor::Msg::Roster(node.clone());
-        if self.shard(conversation.as_bytes()).life.is_open() {
-            self.conversations.tell(self, conversation, roster);
-        } else {
-            self.conversations.tell_hot(conversation, roster);
         }
     }
 

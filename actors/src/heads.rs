@@ -6,7 +6,7 @@
 //! the conversations concerned are asked for again, until they are known. A session may have been loaded long before that: where
 //! the owner has a conversation not in memory any more, the store is asked.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,32 +17,21 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::conversation;
-use crate::defaults;
 use crate::hub::Hub;
-use crate::id::{ConversationId, Numbers, UserId};
+use crate::id::{ConversationId, Numbers};
 use crate::interchange::Peer;
-use crate::ports::PortResult;
 use crate::session::actor::Msg;
 use crate::session::state::Delivered;
-use crate::session::table::Cell;
 use crate::time::Timestamp;
 
 /// Conversations whose heads are asked for in one round.
 const ROUND: usize = 10_000;
 /// Conversations in one question.
 const QUESTION: usize = 1_000;
-/// A delivery that could not be sent is told of by name up to so many; beyond it the receiver checks all it has.
-const MISSED: usize = 10_000;
 /// How long an answer may take before it is asked again.
 const PATIENCE: Duration = Duration::from_millis(1_000);
 /// A conversation that is idle at an owner of so long a standing was stored before anybody could ask for it.
 const SETTLED: Duration = Duration::from_secs(60);
-
-/// Longest pause between two questions to a store that does not answer.
-const LEARN_PAUSE: Duration = Duration::from_secs(10);
-/// A link is known to be broken within this, and what went into it for nothing.
-const LINK_MEMORY: Duration = Duration::from_secs(10);
 
 /// How far a conversation is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +51,8 @@ pub enum Heads {
     Are(u64, Vec<Option<Reach>>),
     /// Something of these conversations could not be delivered; of all, when none is named.
     Missed(Vec<ConversationId>),
+    /// So could not who joined these.
+    Joined(Vec<ConversationId>),
 }
 
 /// Questions under way, and what has to be asked.
@@ -70,49 +61,14 @@ pub struct Checks {
     numbers: Numbers,
     asked: Mutex<HashMap<u64, oneshot::Sender<Vec<Option<Reach>>>>>,
     pending: Mutex<HashSet<ConversationId>>,
-    /// What other nodes could not be sent.
-    missed: Mutex<HashMap<NodeId, HashSet<ConversationId>>>,
-    /// Which of them were told of joining members lately, the last told last.
-    joinings: Mutex<VecDeque<(Instant, NodeId, ConversationId)>>,
-    /// Conversations of users of whom the store could not yet be asked whether they are members.
-    unlearnt: Mutex<HashSet<(UserId, ConversationId)>>,
     /// A round is under way.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl Checks {
-    /// A delivery to a node could not be sent.
-    pub fn missed(&self, node: &NodeId, conversation: ConversationId) {
-        let mut missed = self.missed.lock();
-        let of_node = missed.entry(node.clone()).or_default();
-        if of_node.len() <= MISSED {
-            of_node.insert(conversation);
-        }
-    }
-
-    /// A node is told of members that join. A session asks for the heads of what it knows, so when the link breaks this is told
-    /// again.
-    pub fn joining(&self, node: &NodeId, conversation: ConversationId, now: Instant) {
-        let mut joinings = self.joinings.lock();
-        while joinings.len() >= MISSED || joinings.front().is_some_and(|(at, ..)| now - *at > LINK_MEMORY) {
-            joinings.pop_front();
-        }
-        joinings.push_back((now, node.clone(), conversation));
-    }
-
-    /// The link to a node broke: what it was told of lately it may not have heard.
-    pub fn joinings_lost(&self, node: &NodeId) {
-        self.joinings.lock().retain(|(_, of, conversation)| {
-            if of == node {
-                self.missed(node, *conversation);
-            }
-            of != node
-        });
-    }
-
-    /// Whether something is to be asked or told.
+    /// Whether something is to be asked.
     pub fn is_due(&self) -> bool {
-        !self.pending.lock().is_empty() || !self.missed.lock().is_empty()
+        !self.pending.lock().is_empty()
     }
 
     fn add(&self, conversations: impl IntoIterator<Item = ConversationId>) {
@@ -146,24 +102,8 @@ impl Hub {
                 asked.map(|asked| asked.send(heads));
             }
             Heads::Missed(conversations) if conversations.is_empty() => self.check_owned_by(from),
-            Heads::Missed(conversations) => {
-                self.meet_unknown(&conversations);
-                self.checks.add(conversations);
-            }
-        }
-    }
-
-    /// What no session here knows of may have been missed from its beginning, and who told of it may be its owner no more, whose
-    /// word of who joined is lost then: the owner of now says who of this node is in it.
-    fn meet_unknown(self: &Arc<Self>, missed: &[ConversationId]) {
-        let mut unknown: HashSet<_> = missed.iter().copied().collect();
-        for cell in self.sessions.all() {
-            for standing in &cell.state().standings {
-                unknown.remove(&standing.conversation);
-            }
-        }
-        for conversation in unknown {
-            self.want_roster(&self.node_of_shard(conversation.as_bytes()), conversation);
+            Heads::Missed(conversations) => self.checks.add(conversations),
+            Heads::Joined(conversations) => self.seek_introductions(conversations),
         }
     }
 
@@ -293,10 +233,9 @@ impl Hub {
         self.checks.add(found);
     }
 
-    /// Asks for the heads that are in doubt, and tells other nodes what they have missed.
+    /// Asks for the heads that are in doubt.
     pub(crate) fn tend_heads(self: &Arc<Self>) {
-        self.tell_missed();
-        if self.checks.pending.lock().is_empty() {
+        if !self.checks.is_due() {
             return;
         }
         let core = Arc::clone(self);
@@ -332,27 +271,6 @@ impl Hub {
         unread
     }
 
-    fn tell_missed(&self) {
-        let missed = std::mem::take(&mut *self.checks.missed.lock());
-        for (node, conversations) in missed {
-            let named = match conversations.len() {
-                0..=MISSED => conversations.iter().copied().collect(),
-                _ => Vec::new(),
-            };
-            let told = self.router.send_to_node(&node, 0, Peer::Heads(Heads::Missed(named)));
-            if told.is_ok() {
-                // The word of who joined may be among it.
-                for id in conversations {
-                    let introduce = conversation::actor::Msg::Roster(node.clone());
-                    self.conversations.tell_hot(id, introduce);
-                }
-            } else if self.router.table().placement.nodes().contains(&node) {
-                let mut missed = self.checks.missed.lock();
-                missed.entry(node).or_default().extend(conversations);
-            }
-        }
-    }
-
     /// Raises the heads of whoever has these conversations.
     fn raise_all(self: &Arc<Self>, heads: &HashMap<ConversationId, Reach>) {
         for cell in self.sessions.all() {
@@ -376,66 +294,6 @@ impl Hub {
                 self.tell_session(&cell, Msg::Replay(connection));
             }
         }
-    }
-
-    /// A session is in a conversation's roster and does not know of the conversation: it may have missed its user's joining.
-    pub(crate) fn suspect(self: &Arc<Self>, cell: Arc<Cell>, conversation: ConversationId) {
-        if self.router.is_alone() {
-            return;
-        }
-        let core = Arc::clone(self);
-        self.runtime.spawn(async move {
-            // What is on its way comes first: most often that is the joining.
-            tokio::time::sleep(defaults::SUSPICION).await;
-            let is_known = cell.state().standing(conversation).is_some();
-            if !is_known && core.learn(&cell, conversation).await.is_err() {
-                core.learn_later(cell.user, conversation).await;
-            }
-        });
-    }
-
-    /// Asks the store again until it answers. Every delivery meanwhile is suspicious too: one of them asks for all.
-    async fn learn_later(self: &Arc<Self>, user: UserId, conversation: ConversationId) {
-        if !self.checks.unlearnt.lock().insert((user, conversation)) {
-            return;
-        }
-        let mut pause = defaults::SUSPICION;
-        loop {
-            tokio::time::sleep(pause).await;
-            // The session of now: one that was loaded meanwhile may have been told of by another that gave up here.
-            let Some(cell) = self.sessions.get(user) else { break };
-            if self.learn(&cell, conversation).await.is_ok() {
-                break;
-            }
-            pause = (pause * 2).min(LEARN_PAUSE);
-        }
-        self.checks.unlearnt.lock().remove(&(user, conversation));
-    }
-
-    /// Asks the store whether a session's user is a member of a conversation that the session does not know: the word of it
-    /// may be on its way, or lost. Says whether the session knows it now.
-    pub(crate) async fn learn(self: &Arc<Self>, cell: &Arc<Cell>, conversation: ConversationId) -> PortResult<bool> {
-        if self.router.is_alone() || cell.is_gone() {
-            return Ok(false);
-        }
-        let inbox = self.loader.inbox(cell.user).await?;
-        let mut memberships = inbox.memberships.iter();
-        let Some(membership) = memberships.find(|membership| membership.conversation == conversation) else {
-            return Ok(false);
-        };
-        let joined = cell.state().join(membership);
-        if !self.rosters.arrive(conversation, cell) {
-            return Ok(false);
-        }
-        // What was said since the store was written may have come while the session did not know the conversation.
-        self.checks.add([conversation]);
-        if joined == Delivered::NeedsReplay {
-            let behind = cell.state().lagging();
-            for connection in behind {
-                self.tell_session(cell, Msg::Replay(connection));
-            }
-        }
-        Ok(true)
     }
 }
 

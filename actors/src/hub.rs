@@ -22,6 +22,7 @@ use crate::handover::Handover;
 use crate::heads::Checks;
 use crate::id::{ConnectionId, ConversationId, UserId};
 use crate::interchange::{Answer, Ask, Forwarded, Origin, Peer, Question, Reply};
+use crate::introductions::Introductions;
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::outstanding::{self, Outstanding, line};
@@ -45,6 +46,7 @@ use crate::shard::life::Parked;
 use crate::shard::{Courier, Shard};
 use crate::supervisor::Supervisor;
 use crate::time::Timestamp;
+use crate::undelivered::Undelivered;
 
 /// What the actors need of the world.
 pub struct Ports {
@@ -82,6 +84,8 @@ pub struct Hub {
     pub berths: Berths,
     pub posts: Posts,
     pub checks: Checks,
+    pub undelivered: Undelivered,
+    pub introductions: Introductions,
     pub metrics: Metrics,
     /// The `sync` of one who missed nothing.
     pub nothing_missed: Frames,
@@ -132,6 +136,8 @@ impl Hub {
             berths: Berths::default(),
             posts: Posts::default(),
             checks: Checks::default(),
+            undelivered: Undelivered::default(),
+            introductions: Introductions::default(),
             metrics: Metrics::default(),
             nothing_missed: Frames::one(ServerFrame::Sync {
                 conversations: Vec::new(),
@@ -176,13 +182,15 @@ impl Hub {
     }
 
     /// Sends to a node, in order with everything else about that conversation. What is lost on a broken link is replayed: the
-    /// next batch shows the hole, or the node is told that it missed something.
-    pub fn send(&self, node: &NodeId, conversation: ConversationId, peer: Peer) {
+    /// next batch shows the hole, or the node is told that it missed something. False when it is lost already.
+    pub fn send(&self, node: &NodeId, conversation: ConversationId, peer: Peer) -> bool {
         let lane = u64::from(self.shard(conversation.as_bytes()).id.0);
-        if let Err(error) = self.router.send_to_node(node, lane, peer) {
+        let sent = self.router.send_to_node(node, lane, peer);
+        if let Err(error) = &sent {
             tracing::debug!(%node, %error, "a delivery to a node is lost");
-            self.checks.missed(node, conversation);
+            self.undelivered.missed(node, conversation);
         }
+        sent.is_ok()
     }
 
     /// Sends the same to several nodes, as [`send`](Self::send) would.
@@ -190,7 +198,7 @@ impl Hub {
         let lane = u64::from(self.shard(conversation.as_bytes()).id.0);
         for (node, error) in self.router.send_to_all(nodes, lane, peer) {
             tracing::debug!(%node, %error, "a delivery to a node is lost");
-            self.checks.missed(node, conversation);
+            self.undelivered.missed(node, conversation);
         }
     }
 
@@ -373,7 +381,7 @@ impl Hub {
         self.handover_lost(node);
         self.link_broken(node);
         self.sent_back.lost(node);
-        self.checks.joinings_lost(node);
+        self.undelivered.joinings_lost(node);
         self.check_owned_by(node);
         self.ask_again(node);
     }

@@ -34,6 +34,8 @@ mod hub;
 #[cfg(feature = "runtime")]
 pub mod interchange;
 #[cfg(feature = "runtime")]
+mod introductions;
+#[cfg(feature = "runtime")]
 pub mod metrics;
 #[cfg(feature = "runtime")]
 mod names;
@@ -61,6 +63,8 @@ mod shard;
 mod striped;
 #[cfg(feature = "runtime")]
 mod supervisor;
+#[cfg(feature = "runtime")]
+mod undelivered;
 #[cfg(feature = "runtime")]
 mod validate;
 

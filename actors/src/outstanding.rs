@@ -283,7 +283,11 @@ impl Hub {
 
     /// Whether anything here waits for another node.
     fn is_something_awaited(&self) -> bool {
-        self.outstanding.count() > 0 || self.berths.is_unsettled() || self.checks.is_due()
+        self.outstanding.count() > 0
+            || self.berths.is_unsettled()
+            || self.undelivered.is_due()
+            || self.checks.is_due()
+            || self.introductions.is_due()
     }
 
     /// Waits, for a moment, until what was asked of other nodes is answered.
@@ -386,7 +390,9 @@ pub async fn run(core: Weak<Hub>) {
         let now = Instant::now();
         core.tend_outstanding(now);
         core.tend_berths(now);
+        core.tell_missed();
         core.tend_heads();
+        core.tend_introductions(now);
         if now.duration_since(beaten) >= defaults::BEAT_INTERVAL {
             beaten = now;
             core.beat();

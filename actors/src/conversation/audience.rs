@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use rookery_cluster::id::NodeId;
 use rookery_cluster::membership::Epoch;
-use tokio::time::Instant;
 
 use super::shell::Shell;
 use crate::frames::Frames;
@@ -65,20 +64,11 @@ impl Shell {
 
     /// A node does not know which of its users are members, although it was told.
     pub(super) fn introduce(&mut self, node: NodeId) {
-        self.note_joining(&node);
         let members = self.state.members.keys().copied();
         let here: Vec<_> = members.filter(|user| self.core.node_of(*user) == node).collect();
-        self.core
-            .send(&node, self.id, Peer::Deliver(self.id, Delivery::Roster(here)));
+        self.core.send_joining(&node, self.id, Delivery::Roster(here));
         self.core
             .send(&node, self.id, Peer::Deliver(self.id, Delivery::Head(self.state.head)));
-    }
-
-    /// A node is told of members; should the link to it break, it is told again.
-    fn note_joining(&self, node: &NodeId) {
-        if *node != self.core.node {
-            self.core.checks.joining(node, self.id, Instant::now());
-        }
     }
 
     fn by_node<T>(&self, items: impl Iterator<Item = T>, user: impl Fn(&T) -> UserId) -> BTreeMap<NodeId, Vec<T>> {
@@ -91,14 +81,12 @@ impl Shell {
 
     fn deliver_enter(&mut self, memberships: Vec<(UserId, Membership)>) {
         for (node, entering) in self.by_node(memberships.into_iter(), |(user, _)| *user) {
-            self.note_joining(&node);
             if !self.audience.nodes.contains(&node) {
                 self.core
                     .send(&node, self.id, Peer::Deliver(self.id, Delivery::Roster(Vec::new())));
                 self.audience.nodes.push(node.clone());
             }
-            self.core
-                .send(&node, self.id, Peer::Deliver(self.id, Delivery::Enter(entering)));
+            self.core.send_joining(&node, self.id, Delivery::Enter(entering));
         }
     }
 

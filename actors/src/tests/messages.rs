@@ -324,10 +324,11 @@ fn heads() -> Vec<Sample<Heads>> {
         head: 300,
         active_at: at(0),
     };
-    every!(Heads { Ask, Are, Missed } vec![
+    every!(Heads { Ask, Are, Missed, Joined } vec![
         of(Heads::Ask(9, vec![conversation()])),
         of(Heads::Are(9, vec![Some(reach), None])),
         of(Heads::Missed(vec![conversation()])),
+        of(Heads::Joined(vec![conversation()])),
     ])
 }
 
