@@ -287,7 +287,7 @@ impl Device {
     /// Says how far this device has got, where that is further than before.
     fn ack(&mut self, link: &Link) {
         for conversation in self.ledger.conversations(self.number) {
-            let seen = self.ledger.seen(self.number, conversation);
+            let seen = self.ledger.seen(self.number, self.user, conversation);
             let acked = self.acked.entry(conversation).or_default();
             if seen > *acked && self.lot.percent(70) {
                 *acked = seen;

@@ -20,6 +20,8 @@ struct Books {
     sent: HashMap<Name, u64>,
     /// What each device was shown, by its number.
     shown: BTreeMap<(usize, ConversationId), BTreeMap<u64, Name>>,
+    /// The head of a group when a user joined it.
+    joined: HashMap<(UserId, ConversationId), u64>,
     wrong: Option<String>,
 }
 
@@ -56,6 +58,11 @@ impl Ledger {
         }
     }
 
+    /// A user is to see a group from behind that seq on.
+    pub fn joined(&self, user: UserId, group: ConversationId, seq: u64) {
+        self.0.lock().joined.insert((user, group), seq);
+    }
+
     /// The conversations of which a device was shown anything.
     pub fn conversations(&self, device: usize) -> Vec<ConversationId> {
         let books = self.0.lock();
@@ -63,12 +70,14 @@ impl Ledger {
         of_device.map(|(_, conversation)| *conversation).collect()
     }
 
-    /// How far a device has seen a conversation without a hole.
-    pub fn seen(&self, device: usize, conversation: ConversationId) -> u64 {
+    /// How far a device of a user has seen a conversation without a hole.
+    pub fn seen(&self, device: usize, user: UserId, conversation: ConversationId) -> u64 {
         let books = self.0.lock();
         let shown = books.shown.get(&(device, conversation));
         let seqs = shown.into_iter().flat_map(BTreeMap::keys);
-        (1..).zip(seqs).take_while(|(expected, seq)| expected == *seq).count() as u64
+        let joined = books.joined.get(&(user, conversation)).copied().unwrap_or(0);
+        let whole = (joined + 1..).zip(seqs).take_while(|(expected, seq)| expected == *seq);
+        whole.last().map_or(0, |(seq, _)| seq)
     }
 
     /// Whether the store has all that was promised, nothing twice and nothing else.
@@ -113,11 +122,14 @@ impl Ledger {
     pub async fn check_device(
         &self,
         device: usize,
+        user: UserId,
         of: &[ConversationId],
         chats: &dyn ChatStore,
     ) -> Result<(), String> {
         for conversation in of {
-            let entries = chats.entries(*conversation, 1, u64::MAX, usize::MAX).await;
+            let joined = self.0.lock().joined.get(&(user, *conversation)).copied();
+            let from = joined.unwrap_or(0) + 1;
+            let entries = chats.entries(*conversation, from, u64::MAX, usize::MAX).await;
             let books = self.0.lock();
             let shown = books.shown.get(&(device, *conversation));
             for entry in entries.map_err(|error| error.to_string())? {

@@ -16,7 +16,8 @@
 //! * **In their order** stand what one connection sent to a conversation, as far as nothing of it was refused or sent again.
 //!
 //! What stands still here is a node's network, log and store: its tasks run on, where those of a paused process would not.
-//! A client's own message may be shown to it before `sent`; that is not looked at.
+//! A client's own message may be shown to it before `sent`; that is not looked at. Half of all seeds have a group beside the
+//! direct conversations, which grows meanwhile.
 //!
 //! `make test` plays the same seeds each time; `ROOKERY_SIMULATION=fresh` some that were never played.
 //! `ROOKERY_SIMULATION=FROM..TO` plays others, and a single one with its story printed: `ROOKERY_SIMULATION=42..43`. A seed
@@ -28,6 +29,7 @@
 
 mod device;
 mod gate;
+mod group;
 mod ledger;
 mod plan;
 mod sends;
@@ -42,7 +44,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 /// Enough to meet every fault in most company; few enough for every run of the tests.
-const USUAL: Range<u64> = 0..60;
+const USUAL: [Range<u64>; 2] = [0..60, plan::GROUPS..plan::GROUPS + 40];
 /// Seeds that showed what the usual ones did not: owners that were behind what their sessions had been told (176, 847), a node
 /// that never heard of a table that took its users away for a moment (212), sockets attached twice at once (2036), a message
 /// that went where a session had been, because its new owner took a node for lost that still went by the table before (2170),
@@ -65,7 +67,7 @@ const FAILURES: usize = 20;
 /// The seeds of this run, and whether a single one is to tell its story.
 fn seeds() -> (Vec<u64>, bool) {
     let Ok(chosen) = std::env::var("ROOKERY_SIMULATION") else {
-        return (USUAL.chain(TOLD).collect(), false);
+        return (USUAL.into_iter().flatten().chain(TOLD).collect(), false);
     };
     if chosen == "fresh" {
         let fresh = RandomState::new().hash_one(()) % 1_000_000_000;

@@ -8,6 +8,9 @@ use rookery_cluster::testkit::lot::Lot;
 pub const FIRST: [&str; 3] = ["a", "b", "c"];
 pub const ALL: [&str; 4] = ["a", "b", "c", "d"];
 
+/// The first seed with a group.
+pub const GROUPS: u64 = 500_000;
+
 /// Until then something may go wrong.
 pub const TROUBLE: Duration = Duration::from_secs(12);
 
@@ -40,6 +43,11 @@ pub enum Fault {
 /// Whether a seed's nodes only come and go as they are told to, so that nobody has to wait for long.
 pub fn is_orderly(seed: u64) -> bool {
     seed.is_multiple_of(6)
+}
+
+/// Whether a seed's users have a group beside their direct conversations: of each million the second half.
+pub fn has_group(seed: u64) -> bool {
+    seed % 1_000_000 >= GROUPS
 }
 
 /// What goes wrong, by when.

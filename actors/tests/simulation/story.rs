@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::device::Device;
 use crate::gate::Mood;
+use crate::group;
 use crate::ledger::Ledger;
 use crate::plan::{self, FIRST, Fault};
 use crate::sends::Sends;
@@ -58,13 +59,17 @@ async fn play(seed: u64, told: bool, lot: &mut Lot, world: &Arc<World>) -> Resul
     let users: Vec<UserId> = (0..USERS).map(|number| world.add_user(number)).collect();
     // Every shard is open and every device known before the trouble begins.
     sleep(Duration::from_secs(3)).await;
+    let mut group = None;
+    if plan::has_group(seed) {
+        group = Some(group::make(world, &ledger, &users).await);
+    }
     let begin = Instant::now();
     let mut devices = Vec::new();
     let done: Vec<_> = crowd(&users)
         .into_iter()
         .enumerate()
         .map(|(number, user)| {
-            let (script, done) = (script(number, user, &users, lot), Arc::new(Notify::new()));
+            let (script, done) = (script(number, user, &users, group, lot), Arc::new(Notify::new()));
             let sends = Sends::new(script, answered_within(seed, number));
             let device = Device::new(number, user, sends, lot.fork(), world, &ledger, told);
             devices.push(tokio::spawn(device.run(Arc::clone(&done))));
@@ -72,6 +77,16 @@ async fn play(seed: u64, told: bool, lot: &mut Lot, world: &Arc<World>) -> Resul
         })
         .collect();
     let mut faults = Vec::new();
+    if let Some(group) = group {
+        let (world, ledger) = (Arc::clone(world), Arc::clone(&ledger));
+        faults.push(tokio::spawn(group::grow(
+            world,
+            ledger,
+            users.clone(),
+            group,
+            lot.fork(),
+        )));
+    }
     for (at, fault) in plan::of(seed) {
         sleep_until(begin + at).await;
         if told {
@@ -88,7 +103,7 @@ async fn play(seed: u64, told: bool, lot: &mut Lot, world: &Arc<World>) -> Resul
         ledger.verdict()?;
         waited.map_err(|_| format!("device {number} still waits for an answer"))?;
     }
-    judge(world, &ledger, &users, within).await
+    judge(world, &ledger, &users, group, within).await
 }
 
 /// How long a device waits until it says that something is wrong; nothing where it rather sends again.
@@ -107,31 +122,49 @@ fn crowd(users: &[UserId]) -> Vec<UserId> {
     users.iter().chain(second).copied().collect()
 }
 
-fn script(device: usize, user: UserId, users: &[UserId], lot: &mut Lot) -> Vec<(String, Target)> {
+fn script(
+    device: usize,
+    user: UserId,
+    users: &[UserId],
+    group: Option<ConversationId>,
+    lot: &mut Lot,
+) -> Vec<(String, Target)> {
     let others: Vec<UserId> = users.iter().filter(|other| **other != user).copied().collect();
-    let line = |number| (format!("{device}-{number}"), Target::User(*lot.pick(&others).unwrap()));
-    (0..MESSAGES).map(line).collect()
+    let mut to = || match group {
+        Some(group) if lot.percent(60) => Target::Conversation(group),
+        _ => Target::User(*lot.pick(&others).unwrap()),
+    };
+    (0..MESSAGES)
+        .map(|number| (format!("{device}-{number}"), to()))
+        .collect()
 }
 
 /// Waits until the store and all devices have everything, or it is too late.
-async fn judge(world: &World, ledger: &Ledger, users: &[UserId], within: Instant) -> Result<(), String> {
+async fn judge(
+    world: &World,
+    ledger: &Ledger,
+    users: &[UserId],
+    group: Option<ConversationId>,
+    within: Instant,
+) -> Result<(), String> {
     loop {
         sleep(Duration::from_millis(500)).await;
         ledger.verdict()?;
-        let verdict = check(world, ledger, users).await;
+        let verdict = check(world, ledger, users, group).await;
         if verdict.is_ok() || Instant::now() > within {
             return verdict;
         }
     }
 }
 
-async fn check(world: &World, ledger: &Ledger, users: &[UserId]) -> Result<(), String> {
+async fn check(world: &World, ledger: &Ledger, users: &[UserId], group: Option<ConversationId>) -> Result<(), String> {
     let chats = &*world.services.chats;
     ledger.check_store(chats).await?;
     for (device, user) in crowd(users).into_iter().enumerate() {
         let others = users.iter().filter(|other| **other != user);
-        let of: Vec<_> = others.map(|other| ConversationId::direct(user, *other)).collect();
-        ledger.check_device(device, &of, chats).await?;
+        let direct = others.map(|other| ConversationId::direct(user, *other));
+        let of: Vec<_> = direct.chain(group).collect();
+        ledger.check_device(device, user, &of, chats).await?;
     }
     Ok(())
 }
