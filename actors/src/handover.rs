@@ -71,6 +71,7 @@ impl Hub {
             // Tables that never took effect here may have given users of this node's to another for a time.
             self.handover.heard.lock().served(table.epoch, self.others(&table));
             self.check_all();
+            self.doubt_memberships();
         }
     }
 
@@ -110,6 +111,7 @@ impl Hub {
         };
         if was_unaware {
             self.check_owned_by(from);
+            self.doubt_memberships();
         }
         self.answer_placing();
         self.handover.news.notify_waiters();

@@ -2,13 +2,16 @@
 //!
 //! A conversation's owner says which members are a node's, by a roster, and who joins. A node that takes a delivery without
 //! having the roster asks for it. A session that is in a roster and does not know the conversation asks the store whether its
-//! user is a member. And where an owner could not say who joined, the owner of now is asked for the roster until it comes: the
-//! one that says so may have lost the conversation since.
+//! user is a member. Where an owner could not say who joined, the owner of now is asked for the roster until it comes: the
+//! one that says so may have lost the conversation since. And where owners may have taken another node for the one that has
+//! the sessions of this one, all sessions ask the store for their memberships.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use rookery_cluster::id::NodeId;
 use tokio::time::Instant;
@@ -19,8 +22,9 @@ use crate::hub::Hub;
 use crate::id::{ConversationId, UserId};
 use crate::interchange::Peer;
 use crate::ports::PortResult;
+use crate::ports::chats::Membership;
 use crate::session::actor::Msg as Session;
-use crate::session::state::Delivered;
+use crate::session::state::{Delivered, Standing};
 use crate::session::table::Cell;
 
 /// Rosters asked for at once: each wakes its conversation, wherever that is.
@@ -36,6 +40,10 @@ pub struct Introductions {
     sought: Mutex<Sought>,
     /// Conversations of users of whom the store could not yet be asked whether they are members.
     unlearnt: Mutex<HashSet<(UserId, ConversationId)>>,
+    /// What any session here knows of its memberships may be out of date.
+    doubted: AtomicBool,
+    /// All of them are being asked for.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// Rosters that are sought: pure.
@@ -73,8 +81,12 @@ impl Sought {
 }
 
 impl Introductions {
-    /// Whether a roster is sought.
+    /// Whether somebody is to be asked.
     pub fn is_due(&self) -> bool {
+        self.doubted.load(Ordering::Acquire) || self.are_sought()
+    }
+
+    fn are_sought(&self) -> bool {
         !self.sought.lock().is_empty()
     }
 }
@@ -87,20 +99,63 @@ impl Hub {
 
     /// A node says who of this one is in a conversation: if it is the owner, that is what was sought.
     pub(crate) fn introduced(&self, by: &NodeId, conversation: ConversationId) {
-        if self.introductions.is_due() && *by == self.node_of_shard(conversation.as_bytes()) {
+        if self.introductions.are_sought() && *by == self.node_of_shard(conversation.as_bytes()) {
             self.introductions.sought.lock().found(conversation);
         }
     }
 
-    /// Asks for the rosters that are sought.
+    /// Another node may have been told of joinings and leavings of users whose sessions are here.
+    pub(crate) fn doubt_memberships(&self) {
+        self.introductions.doubted.store(true, Ordering::Release);
+    }
+
+    /// Asks for the rosters that are sought, and for the memberships that are in doubt.
     pub(crate) fn tend_introductions(self: &Arc<Self>, now: Instant) {
-        if !self.introductions.is_due() {
-            return;
-        }
         let due = self.introductions.sought.lock().due(now);
         for conversation in due {
             self.want_roster(&self.node_of_shard(conversation.as_bytes()), conversation);
         }
+        if self.introductions.doubted.load(Ordering::Acquire) {
+            let core = Arc::clone(self);
+            self.runtime.spawn(async move { core.learn_all().await });
+        }
+    }
+
+    /// Asks the store for the memberships of all sessions; once more later, where it does not answer.
+    async fn learn_all(self: &Arc<Self>) {
+        let Ok(_turn) = self.introductions.turn.try_lock() else {
+            return;
+        };
+        if !self.introductions.doubted.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let learnt = stream::iter(self.sessions.all()).map(|cell| async move { self.learn_anew(&cell).await });
+        let learnt: Vec<_> = learnt.buffer_unordered(defaults::INBOXES_A_READ).collect().await;
+        if learnt.iter().any(Result::is_err) {
+            tokio::time::sleep(PATIENCE).await;
+            self.doubt_memberships();
+        }
+    }
+
+    async fn learn_anew(self: &Arc<Self>, cell: &Arc<Cell>) -> PortResult<()> {
+        let known: Vec<_> = cell.state().standings.iter().map(|it| it.conversation).collect();
+        let inbox = self.loader.inbox(cell.user).await?;
+        if cell.is_gone() {
+            return Ok(());
+        }
+        let stored: HashSet<_> = inbox.memberships.iter().map(|it| it.conversation).collect();
+        // Whatever a session knows was stored before.
+        for conversation in known.into_iter().filter(|known| !stored.contains(known)) {
+            cell.state().leave(conversation);
+            self.rosters.depart(conversation, cell);
+        }
+        for membership in &inbox.memberships {
+            let is_known = |it: &Standing| it.joined_seq >= membership.joined_seq;
+            if !cell.state().standing(membership.conversation).is_some_and(is_known) {
+                self.meet(cell, membership);
+            }
+        }
+        Ok(())
     }
 
     /// The conversation's owner takes this node for one that knows the roster, which it does not: it may have been restarted
@@ -170,19 +225,24 @@ impl Hub {
         let Some(membership) = memberships.find(|membership| membership.conversation == conversation) else {
             return Ok(false);
         };
+        Ok(self.meet(cell, membership))
+    }
+
+    /// A session learns of a membership from the store; false when its user has just left.
+    fn meet(self: &Arc<Self>, cell: &Arc<Cell>, membership: &Membership) -> bool {
         let joined = cell.state().join(membership);
-        if !self.rosters.arrive(conversation, cell) {
-            return Ok(false);
+        if !self.rosters.arrive(membership.conversation, cell) {
+            return false;
         }
         // What was said since the store was written may have come while the session did not know the conversation.
-        self.doubt_heads(vec![conversation]);
+        self.doubt_heads(vec![membership.conversation]);
         if joined == Delivered::NeedsReplay {
             let behind = cell.state().lagging();
             for connection in behind {
                 self.tell_session(cell, Session::Replay(connection));
             }
         }
-        Ok(true)
+        true
     }
 }
 

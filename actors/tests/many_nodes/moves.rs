@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rookery_actors::id::ConversationId;
+use rookery_actors::id::{ConversationId, UserId};
 use rookery_actors::ports::chats::ChatStore as _;
 use rookery_actors::ports::log::EventLog as _;
 use rookery_actors::protocol::{ServerFrame, Target};
-use rookery_cluster::id::ShardId;
+use rookery_cluster::id::{NodeId, ShardId};
 
 use crate::support::{SHARDS, World, eventually, until};
 
@@ -122,6 +122,23 @@ async fn what_an_owner_of_before_stored_reaches_those_whose_session_moved() {
     .await;
     world.writers["b"].hold(false);
     at_b.reaches(conversation, 2).await;
+}
+
+/// A node may never hear of a table that took its users away for a moment: what they joined meanwhile was told to another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_began_while_a_session_was_elsewhere_for_a_moment_reaches_it() {
+    let mut world = World::of(&["a", "b"]).await;
+    let bob = world.user_of("b");
+    let owner = |conversation: ConversationId| world.nodes["a"].home(UserId(conversation.0));
+    let ada = std::iter::repeat_with(|| world.user_of("a"))
+        .find(|ada| owner(ConversationId::direct(*ada, bob)) == NodeId::from("a"))
+        .unwrap();
+    let conversation = ConversationId::direct(ada, bob);
+    let (ada, at_b) = (world.connect("a", ada, None).await, world.connect("b", bob, None).await);
+    world.place_at(&["a"], &["a"]).await;
+    assert_eq!(ada.sent(Target::User(bob), "first").await, 1);
+    world.place(&["a", "b"]).await;
+    at_b.reaches(conversation, 1).await;
 }
 
 /// A socket that stays open while its session is handed from node to node, planned or not, gets everything once and in order.
