@@ -46,6 +46,16 @@ pub struct Introductions {
     turn: tokio::sync::Mutex<()>,
 }
 
+/// What came of a membership that the store told of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Met {
+    Joined,
+    /// The user leaves, which the store does not know yet.
+    Leaving,
+    /// The user left a conversation since the store was asked, this one perhaps.
+    TooLate,
+}
+
 /// Rosters that are sought: pure.
 #[derive(Debug, Default)]
 struct Sought {
@@ -138,24 +148,41 @@ impl Hub {
     }
 
     async fn learn_anew(self: &Arc<Self>, cell: &Arc<Cell>) -> PortResult<()> {
-        let known: Vec<_> = cell.state().standings.iter().map(|it| it.conversation).collect();
-        let inbox = self.loader.inbox(cell.user).await?;
-        if cell.is_gone() {
-            return Ok(());
+        while !self.reconcile(cell).await? {
+            // What is being left may not be stored yet.
+            tokio::time::sleep(PATIENCE).await;
         }
-        let stored: HashSet<_> = inbox.memberships.iter().map(|it| it.conversation).collect();
+        Ok(())
+    }
+
+    /// Has a session know what the store knows; false when its user left something meanwhile, and it has to be asked again.
+    async fn reconcile(self: &Arc<Self>, cell: &Arc<Cell>) -> PortResult<bool> {
+        let (known, before): (Vec<_>, _) = {
+            let state = cell.state();
+            (
+                state.standings.iter().map(|it| it.conversation).collect(),
+                state.departures,
+            )
+        };
+        let memberships = self.loader.inbox(cell.user).await?.memberships;
+        if cell.is_gone() {
+            return Ok(true);
+        }
+        for membership in &memberships {
+            let is_known = |it: &Standing| it.joined_seq >= membership.joined_seq;
+            if !cell.state().standing(membership.conversation).is_some_and(is_known)
+                && self.meet(cell, membership, before) == Met::TooLate
+            {
+                return Ok(false);
+            }
+        }
+        let stored: HashSet<_> = memberships.iter().map(|it| it.conversation).collect();
         // Whatever a session knows was stored before.
         for conversation in known.into_iter().filter(|known| !stored.contains(known)) {
             cell.state().leave(conversation);
             self.rosters.depart(conversation, cell);
         }
-        for membership in &inbox.memberships {
-            let is_known = |it: &Standing| it.joined_seq >= membership.joined_seq;
-            if !cell.state().standing(membership.conversation).is_some_and(is_known) {
-                self.meet(cell, membership);
-            }
-        }
-        Ok(())
+        Ok(true)
     }
 
     /// The conversation's owner takes this node for one that knows the roster, which it does not: it may have been restarted
@@ -220,19 +247,30 @@ impl Hub {
         if self.router.is_alone() || cell.is_gone() {
             return Ok(false);
         }
-        let inbox = self.loader.inbox(cell.user).await?;
-        let mut memberships = inbox.memberships.iter();
-        let Some(membership) = memberships.find(|membership| membership.conversation == conversation) else {
-            return Ok(false);
-        };
-        Ok(self.meet(cell, membership))
+        loop {
+            let before = cell.state().departures;
+            let memberships = self.loader.inbox(cell.user).await?.memberships;
+            let Some(membership) = memberships.iter().find(|it| it.conversation == conversation) else {
+                return Ok(false);
+            };
+            match self.meet(cell, membership, before) {
+                Met::TooLate => {}
+                met => return Ok(met == Met::Joined),
+            }
+        }
     }
 
-    /// A session learns of a membership from the store; false when its user has just left.
-    fn meet(self: &Arc<Self>, cell: &Arc<Cell>, membership: &Membership) -> bool {
-        let joined = cell.state().join(membership);
+    /// A session learns of a membership from the store, which was asked after so many departures.
+    fn meet(self: &Arc<Self>, cell: &Arc<Cell>, membership: &Membership, departures: u32) -> Met {
+        let joined = {
+            let mut state = cell.state();
+            if state.departures != departures {
+                return Met::TooLate;
+            }
+            state.join(membership)
+        };
         if !self.rosters.arrive(membership.conversation, cell) {
-            return false;
+            return Met::Leaving;
         }
         // What was said since the store was written may have come while the session did not know the conversation.
         self.doubt_heads(vec![membership.conversation]);
@@ -242,7 +280,7 @@ impl Hub {
                 self.tell_session(cell, Session::Replay(connection));
             }
         }
-        true
+        Met::Joined
     }
 }
 

@@ -111,6 +111,15 @@ impl Hub {
             _ => Vec::new(),
         };
         let joined: Vec<_> = missed.joined.iter().copied().collect();
-        (missed.any.is_empty() || tell(Heads::Missed(named))) && (joined.is_empty() || tell(Heads::Joined(joined)))
+        let told = (missed.any.is_empty() || tell(Heads::Missed(named)))
+            && (joined.is_empty() || tell(Heads::Joined(joined.clone())));
+        if told {
+            // This may be lost with the link as well. Of heads the node asks by itself when that breaks.
+            let now = Instant::now();
+            joined
+                .into_iter()
+                .for_each(|it| self.undelivered.joining(node, it, now));
+        }
+        told
     }
 }

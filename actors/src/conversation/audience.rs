@@ -35,8 +35,10 @@ impl Shell {
     /// What was said may have been told to none of the nodes that have the members now: each learns who of it is one, and how
     /// far the conversation is.
     pub(super) fn tell_anew(&mut self) {
-        self.audience = Audience::default();
-        self.deliver(Delivery::Head(self.state.head));
+        self.assemble();
+        for node in self.audience.nodes.clone() {
+            self.introduce(node);
+        }
     }
 
     /// The conversation needs its audience no more.

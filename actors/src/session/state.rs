@@ -60,6 +60,8 @@ pub struct State {
     pub attached: SmallVec<[Attached; 1]>,
     /// What typing was passed on lately.
     pub typing: Vec<(ConversationId, Timestamp)>,
+    /// Counts the conversations that were left: what the store said before the last of them may not be so any more.
+    pub departures: u32,
     /// Until the inbox is loaded: what came meanwhile.
     pub loading: Option<Box<Early>>,
 }
@@ -294,6 +296,7 @@ impl State {
 
     /// The user is no member any more.
     pub fn leave(&mut self, conversation: ConversationId) {
+        self.departures = self.departures.wrapping_add(1);
         if let Some(early) = &mut self.loading {
             early.joined.retain(|joined| joined.conversation != conversation);
             early.left.push(conversation);
