@@ -200,6 +200,10 @@ impl Hub {
             table.placement.owner(shard) != before.placement.owner(shard)
         };
         self.check_where(moved);
+        let nodes = table.placement.nodes();
+        if before.placement.nodes().iter().any(|node| !nodes.contains(node)) {
+            self.doubt_memberships_later();
+        }
         self.watch_again(|user| {
             let shard = self.shard(user.as_bytes()).id;
             table.placement.owner(shard) != before.placement.owner(shard)

@@ -4,16 +4,16 @@
 //! having the roster asks for it. A session that is in a roster and does not know the conversation asks the store whether its
 //! user is a member. Where an owner could not say who joined, the owner of now is asked for the roster until it comes: the
 //! one that says so may have lost the conversation since. And where owners may have taken another node for the one that has
-//! the sessions of this one, all sessions ask the store for their memberships.
+//! the sessions of this one, or died before they could say anything, all sessions ask the store for their memberships.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use rookery_cluster::id::NodeId;
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use crate::conversation::actor::Msg as Conversation;
@@ -31,6 +31,8 @@ use crate::session::table::Cell;
 const AT_ONCE: usize = 64;
 /// How long a roster may take before it is asked for again.
 const PATIENCE: Duration = Duration::from_millis(1_000);
+/// How long the store is left alone after a node is gone.
+const LEFT_ALONE: Duration = Duration::from_secs(5);
 /// Longest pause between two questions to a store that does not answer.
 const LEARN_PAUSE: Duration = Duration::from_secs(10);
 
@@ -40,10 +42,10 @@ pub struct Introductions {
     sought: Mutex<Sought>,
     /// Conversations of users of whom the store could not yet be asked whether they are members.
     unlearnt: Mutex<HashSet<(UserId, ConversationId)>>,
-    /// What any session here knows of its memberships may be out of date.
-    doubted: AtomicBool,
+    /// When all sessions are to ask for their memberships.
+    doubted: Mutex<Vec<Instant>>,
     /// All of them are being asked for.
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What came of a membership that the store told of.
@@ -93,7 +95,16 @@ impl Sought {
 impl Introductions {
     /// Whether somebody is to be asked.
     pub fn is_due(&self) -> bool {
-        self.doubted.load(Ordering::Acquire) || self.are_sought()
+        !self.doubted.lock().is_empty() || self.are_sought()
+    }
+
+    fn doubt(&self, from: Instant) {
+        self.doubted.lock().push(from);
+    }
+
+    /// Whether the memberships are to be asked for now; they are not in doubt after that.
+    fn take_doubt(&self, now: Instant) -> bool {
+        self.doubted.lock().extract_if(.., |from| *from <= now).count() > 0
     }
 
     fn are_sought(&self) -> bool {
@@ -116,7 +127,13 @@ impl Hub {
 
     /// Another node may have been told of joinings and leavings of users whose sessions are here.
     pub(crate) fn doubt_memberships(&self) {
-        self.introductions.doubted.store(true, Ordering::Release);
+        self.introductions.doubt(Instant::now());
+    }
+
+    /// A node left, perhaps without having said who joined: it may have been cut off for a time, and what it stored then is
+    /// nothing new to those that have its conversations now. This can wait until everybody is served again.
+    pub(crate) fn doubt_memberships_later(&self) {
+        self.introductions.doubt(Instant::now() + LEFT_ALONE);
     }
 
     /// Asks for the rosters that are sought, and for the memberships that are in doubt.
@@ -125,25 +142,20 @@ impl Hub {
         for conversation in due {
             self.want_roster(&self.node_of_shard(conversation.as_bytes()), conversation);
         }
-        if self.introductions.doubted.load(Ordering::Acquire) {
+        if let Ok(turn) = Arc::clone(&self.introductions.turn).try_lock_owned()
+            && self.introductions.take_doubt(now)
+        {
             let core = Arc::clone(self);
-            self.runtime.spawn(async move { core.learn_all().await });
+            self.runtime.spawn(async move { core.learn_all(turn).await });
         }
     }
 
     /// Asks the store for the memberships of all sessions; once more later, where it does not answer.
-    async fn learn_all(self: &Arc<Self>) {
-        let Ok(_turn) = self.introductions.turn.try_lock() else {
-            return;
-        };
-        if !self.introductions.doubted.swap(false, Ordering::AcqRel) {
-            return;
-        }
+    async fn learn_all(self: &Arc<Self>, _turn: OwnedMutexGuard<()>) {
         let learnt = stream::iter(self.sessions.all()).map(|cell| async move { self.learn_anew(&cell).await });
         let learnt: Vec<_> = learnt.buffer_unordered(defaults::INBOXES_A_READ).collect().await;
         if learnt.iter().any(Result::is_err) {
-            tokio::time::sleep(PATIENCE).await;
-            self.doubt_memberships();
+            self.introductions.doubt(Instant::now() + PATIENCE);
         }
     }
 
