@@ -38,6 +38,16 @@ struct Roster {
     leaving: HashSet<UserId>,
 }
 
+/// What came of a membership that the store told of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Met {
+    Joined(Delivered),
+    /// The user leaves, which the store does not know yet.
+    Leaving,
+    /// The user left a conversation since the store was asked, this one perhaps.
+    TooLate,
+}
+
 impl Roster {
     fn enter(&mut self, cell: &Arc<Cell>) {
         match self.index.get(&cell.user) {
@@ -82,6 +92,38 @@ impl Rosters {
         true
     }
 
+    /// A session learns of a membership from the store, which was asked after so many departures.
+    pub fn meet(&self, cell: &Arc<Cell>, membership: &Membership, departures: u32) -> Met {
+        let roster = self.get(membership.conversation);
+        let mut roster = roster.as_ref().map(|roster| roster.lock());
+        if roster
+            .as_ref()
+            .is_some_and(|roster| roster.leaving.contains(&cell.user))
+        {
+            return Met::Leaving;
+        }
+        let mut state = cell.state();
+        if state.departures != departures {
+            return Met::TooLate;
+        }
+        if let Some(roster) = &mut roster {
+            roster.enter(cell);
+        }
+        Met::Joined(state.join(membership))
+    }
+
+    /// Who of this node is in a conversation is not known any more.
+    pub fn forget(&self, conversation: ConversationId) {
+        self.part(conversation).lock().remove(&conversation);
+    }
+
+    /// The same of all these.
+    pub fn forget_all(&self, of: impl Fn(&ConversationId) -> bool) {
+        for part in self.table.parts() {
+            part.lock().retain(|conversation, _| !of(conversation));
+        }
+    }
+
     /// A session left this node's memory.
     pub fn depart(&self, conversation: ConversationId, cell: &Arc<Cell>) {
         let Some(roster) = self.get(conversation) else { return };
@@ -102,26 +144,32 @@ impl State {
 }
 
 impl Hub {
-    /// Carries a delivery out on this node.
+    /// Carries a delivery out on this node. What was said in a conversation is so whoever says it; who is a member is for its
+    /// owner to say: one of another time, that stood still perhaps, may tell of what others have told of long ago.
     pub fn deliver_from(self: &Arc<Self>, from: &NodeId, conversation: ConversationId, delivery: Delivery) {
+        let by_owner = || *from == self.node_of_shard(conversation.as_bytes());
         match delivery {
-            Delivery::Batch(batch) => {
-                if !self.walk(&batch) {
-                    self.want_roster(from, conversation);
-                }
-            }
+            Delivery::Batch(batch) => match self.walk(&batch) {
+                true => {}
+                false if by_owner() => self.want_roster(from, conversation),
+                false => self.doubt_heads(vec![conversation]),
+            },
             Delivery::Ephemeral(frames, except) => self.pass(conversation, &frames, except),
+            Delivery::Head(head) => self.raise(conversation, head),
+            Delivery::Left(users) => self.left(conversation, &users),
+            Delivery::Roster(_) | Delivery::Cool if !by_owner() => {}
+            Delivery::Enter(memberships) if !by_owner() => {
+                let cells = memberships.iter().filter_map(|(user, _)| self.sessions.get(*user));
+                cells.for_each(|cell| self.learn_from_store(cell));
+            }
+            Delivery::Leave(_) if !by_owner() => self.rosters.forget(conversation),
             Delivery::Roster(members) => {
                 self.introduced(from, conversation);
                 self.gather(conversation, &members);
             }
             Delivery::Enter(memberships) => self.enter(conversation, &memberships),
             Delivery::Leave(users) => self.leave(conversation, &users),
-            Delivery::Left(users) => self.left(conversation, &users),
-            Delivery::Head(head) => self.raise(conversation, head),
-            // An owner of another time has no say any more.
-            Delivery::Cool if *from != self.node_of_shard(conversation.as_bytes()) => {}
-            Delivery::Cool => drop(self.rosters.part(conversation).lock().remove(&conversation)),
+            Delivery::Cool => self.rosters.forget(conversation),
         }
     }
 
@@ -231,10 +279,16 @@ impl Hub {
         }
     }
 
-    fn left(&self, conversation: ConversationId, users: &[UserId]) {
+    fn left(self: &Arc<Self>, conversation: ConversationId, users: &[UserId]) {
         if let Some(roster) = self.rosters.get(conversation) {
             let mut roster = roster.lock();
             roster.leaving.retain(|user| !users.contains(user));
+        }
+        for cell in users.iter().filter_map(|user| self.sessions.get(*user)) {
+            // Its leaving was not heard here, or it was loaded since; or the user is back already.
+            if cell.state().standing(conversation).is_some() {
+                self.learn_from_store(cell);
+            }
         }
     }
 

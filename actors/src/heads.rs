@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::hub::Hub;
-use crate::id::{ConversationId, Numbers};
+use crate::id::{ConversationId, Numbers, UserId};
 use crate::interchange::Peer;
 use crate::session::actor::Msg;
 use crate::session::state::Delivered;
@@ -53,6 +53,8 @@ pub enum Heads {
     Missed(Vec<ConversationId>),
     /// So could not who joined these.
     Joined(Vec<ConversationId>),
+    /// Nor that these users left something.
+    Left(Vec<UserId>),
 }
 
 /// Questions under way, and what has to be asked.
@@ -104,6 +106,10 @@ impl Hub {
             Heads::Missed(conversations) if conversations.is_empty() => self.check_owned_by(from),
             Heads::Missed(conversations) => self.checks.add(conversations),
             Heads::Joined(conversations) => self.seek_introductions(conversations),
+            Heads::Left(users) => {
+                let cells = users.iter().filter_map(|user| self.sessions.get(*user));
+                cells.for_each(|cell| self.learn_from_store(cell));
+            }
         }
     }
 

@@ -381,7 +381,10 @@ impl Hub {
         self.handover_lost(node);
         self.link_broken(node);
         self.sent_back.lost(node);
-        self.undelivered.joinings_lost(node);
+        self.undelivered.link_lost(node);
+        // Of those that left since, nobody may have heard here: the next delivery has the owner asked who is left.
+        self.rosters
+            .forget_all(|conversation| self.node_of_shard(conversation.as_bytes()) == *node);
         self.check_owned_by(node);
         self.ask_again(node);
     }

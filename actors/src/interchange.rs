@@ -183,8 +183,13 @@ pub enum Question {
         of: u64,
         change: crate::ports::chats::StoredChange,
     },
-    /// Entries for a member's replay.
-    Entries { from: u64, to: u64 },
+    /// Entries for a member's replay; for whoever may have them in any case, where nobody is named.
+    Entries {
+        from: u64,
+        to: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<UserId>,
+    },
     /// A member's page of history.
     History { user: UserId, span: Span, limit: usize },
     /// What `sync` and the inbox say of a conversation.

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::conversation::actor::Msg as Conversation;
 use crate::defaults;
+use crate::delivery::Met;
 use crate::hub::Hub;
 use crate::id::{ConversationId, UserId};
 use crate::interchange::Peer;
@@ -46,16 +47,6 @@ pub struct Introductions {
     doubted: Mutex<Vec<Instant>>,
     /// All of them are being asked for.
     turn: Arc<tokio::sync::Mutex<()>>,
-}
-
-/// What came of a membership that the store told of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Met {
-    Joined,
-    /// The user leaves, which the store does not know yet.
-    Leaving,
-    /// The user left a conversation since the store was asked, this one perhaps.
-    TooLate,
 }
 
 /// Rosters that are sought: pure.
@@ -157,6 +148,16 @@ impl Hub {
         if learnt.iter().any(Result::is_err) {
             self.introductions.doubt(Instant::now() + PATIENCE);
         }
+    }
+
+    /// A user left something, of which the session here may not have been told.
+    pub(crate) fn learn_from_store(self: &Arc<Self>, cell: Arc<Cell>) {
+        let core = Arc::clone(self);
+        self.runtime.spawn(async move {
+            while core.learn_anew(&cell).await.is_err() {
+                tokio::time::sleep(PATIENCE).await;
+            }
+        });
     }
 
     async fn learn_anew(self: &Arc<Self>, cell: &Arc<Cell>) -> PortResult<()> {
@@ -267,32 +268,25 @@ impl Hub {
             };
             match self.meet(cell, membership, before) {
                 Met::TooLate => {}
-                met => return Ok(met == Met::Joined),
+                met => return Ok(met != Met::Leaving),
             }
         }
     }
 
     /// A session learns of a membership from the store, which was asked after so many departures.
     fn meet(self: &Arc<Self>, cell: &Arc<Cell>, membership: &Membership, departures: u32) -> Met {
-        let joined = {
-            let mut state = cell.state();
-            if state.departures != departures {
-                return Met::TooLate;
-            }
-            state.join(membership)
-        };
-        if !self.rosters.arrive(membership.conversation, cell) {
-            return Met::Leaving;
-        }
-        // What was said since the store was written may have come while the session did not know the conversation.
-        self.doubt_heads(vec![membership.conversation]);
-        if joined == Delivered::NeedsReplay {
-            let behind = cell.state().lagging();
-            for connection in behind {
-                self.tell_session(cell, Session::Replay(connection));
+        let met = self.rosters.meet(cell, membership, departures);
+        if let Met::Joined(delivered) = met {
+            // What was said since the store was written may have come while the session did not know the conversation.
+            self.doubt_heads(vec![membership.conversation]);
+            if delivered == Delivered::NeedsReplay {
+                let behind = cell.state().lagging();
+                for connection in behind {
+                    self.tell_session(cell, Session::Replay(connection));
+                }
             }
         }
-        Met::Joined
+        met
     }
 }
 

@@ -1,7 +1,8 @@
 //! What other nodes could not be sent, which they are told once they can be reached.
 //!
 //! A node that missed a delivery asks how far the conversation is (`heads.rs`). One that missed who joined asks who of it is
-//! a member (`introductions.rs`), because its sessions ask for the heads only of what they know.
+//! a member (`introductions.rs`), because its sessions ask for the heads only of what they know; and one that missed who left
+//! has the sessions of those ask the store.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::heads::Heads;
 use crate::hub::Hub;
-use crate::id::ConversationId;
+use crate::id::{ConversationId, UserId};
 use crate::interchange::{Delivery, Peer};
 
 /// A delivery that could not be sent is told of by name up to so many; beyond it the receiver checks all it has.
@@ -20,21 +21,45 @@ const MISSED: usize = 10_000;
 /// A link is known to be broken within this, and what went into it for nothing.
 const LINK_MEMORY: Duration = Duration::from_secs(10);
 
+/// A change of members that nodes are told of.
+#[derive(Clone, Copy)]
+enum Change {
+    Joined(ConversationId),
+    Left(UserId),
+}
+
 /// What was not delivered, by node.
 #[derive(Default)]
 pub struct Undelivered {
     missed: Mutex<HashMap<NodeId, Missed>>,
-    /// Which nodes were told of joining members lately, the last told last.
-    joinings: Mutex<VecDeque<(Instant, NodeId, ConversationId)>>,
+    /// Which nodes were told of changes of members lately, the last told last.
+    told: Mutex<VecDeque<(Instant, NodeId, Change)>>,
 }
 
-/// Conversations of which a node could not be sent something.
+/// What a node could not be sent.
 #[derive(Default)]
 struct Missed {
-    /// That is all of them, once there are more than [`MISSED`].
+    /// Something of these conversations; that is all of them, once there are more than [`MISSED`].
     any: HashSet<ConversationId>,
-    /// Of these it was who joined; of more than [`MISSED`] the rest is heard of when something is said.
+    /// Who joined these; of more than [`MISSED`] the rest is heard of when something is said.
     joined: HashSet<ConversationId>,
+    /// That these left; beyond [`MISSED`] they keep in their lists what they are not shown, until their sessions are loaded.
+    left: HashSet<UserId>,
+}
+
+impl Missed {
+    fn note(&mut self, change: Change) {
+        match change {
+            Change::Joined(conversation) if self.joined.len() < MISSED => drop(self.joined.insert(conversation)),
+            Change::Left(user) if self.left.len() < MISSED => drop(self.left.insert(user)),
+            _ => {}
+        }
+    }
+
+    fn changes(&self) -> impl Iterator<Item = Change> {
+        let joined = self.joined.iter().copied().map(Change::Joined);
+        joined.chain(self.left.iter().copied().map(Change::Left))
+    }
 }
 
 impl Undelivered {
@@ -47,29 +72,25 @@ impl Undelivered {
         }
     }
 
-    /// Who joined a conversation could not be said to a node.
-    fn joining_missed(&self, node: &NodeId, conversation: ConversationId) {
-        let mut missed = self.missed.lock();
-        let joined = &mut missed.entry(node.clone()).or_default().joined;
-        if joined.len() < MISSED {
-            joined.insert(conversation);
-        }
+    /// A change of members could not be said to a node.
+    fn change_missed(&self, node: &NodeId, change: Change) {
+        self.missed.lock().entry(node.clone()).or_default().note(change);
     }
 
-    /// A node was told of members that join.
-    fn joining(&self, node: &NodeId, conversation: ConversationId, now: Instant) {
-        let mut joinings = self.joinings.lock();
-        while joinings.len() >= MISSED || joinings.front().is_some_and(|(at, ..)| now - *at > LINK_MEMORY) {
-            joinings.pop_front();
+    /// A node was told of a change of members.
+    fn told(&self, node: &NodeId, change: Change, now: Instant) {
+        let mut told = self.told.lock();
+        while told.len() >= MISSED || told.front().is_some_and(|(at, ..)| now - *at > LINK_MEMORY) {
+            told.pop_front();
         }
-        joinings.push_back((now, node.clone(), conversation));
+        told.push_back((now, node.clone(), change));
     }
 
     /// The link to a node broke: what it was told of lately it may not have heard.
-    pub fn joinings_lost(&self, node: &NodeId) {
-        self.joinings.lock().retain(|(_, of, conversation)| {
+    pub fn link_lost(&self, node: &NodeId) {
+        self.told.lock().retain(|(_, of, change)| {
             if of == node {
-                self.joining_missed(node, *conversation);
+                self.change_missed(node, *change);
             }
             of != node
         });
@@ -84,10 +105,23 @@ impl Undelivered {
 impl Hub {
     /// Says to a node who of it joins a conversation; again if that does not reach it.
     pub(crate) fn send_joining(&self, node: &NodeId, conversation: ConversationId, delivery: Delivery) {
-        if !self.send(node, conversation, Peer::Deliver(conversation, delivery)) {
-            self.undelivered.joining_missed(node, conversation);
-        } else if *node != self.node {
-            self.undelivered.joining(node, conversation, Instant::now());
+        self.send_changes(node, conversation, delivery, &[Change::Joined(conversation)]);
+    }
+
+    /// Says to a node who of it has left a conversation; again if that does not reach it.
+    pub(crate) fn send_left(&self, node: &NodeId, conversation: ConversationId, users: Vec<UserId>) {
+        let changes: Vec<_> = users.iter().copied().map(Change::Left).collect();
+        self.send_changes(node, conversation, Delivery::Left(users), &changes);
+    }
+
+    fn send_changes(&self, node: &NodeId, conversation: ConversationId, delivery: Delivery, changes: &[Change]) {
+        let sent = self.send(node, conversation, Peer::Deliver(conversation, delivery));
+        for change in changes {
+            if !sent {
+                self.undelivered.change_missed(node, *change);
+            } else if *node != self.node {
+                self.undelivered.told(node, *change, Instant::now());
+            }
         }
     }
 
@@ -100,6 +134,7 @@ impl Hub {
                 let of_node = later.entry(node).or_default();
                 of_node.any.extend(missed.any);
                 of_node.joined.extend(missed.joined);
+                of_node.left.extend(missed.left);
             }
         }
     }
@@ -110,15 +145,17 @@ impl Hub {
             0..=MISSED => missed.any.iter().copied().collect(),
             _ => Vec::new(),
         };
-        let joined: Vec<_> = missed.joined.iter().copied().collect();
+        let (joined, left): (Vec<_>, Vec<_>) = (
+            missed.joined.iter().copied().collect(),
+            missed.left.iter().copied().collect(),
+        );
         let told = (missed.any.is_empty() || tell(Heads::Missed(named)))
-            && (joined.is_empty() || tell(Heads::Joined(joined.clone())));
+            && (joined.is_empty() || tell(Heads::Joined(joined)))
+            && (left.is_empty() || tell(Heads::Left(left)));
         if told {
             // This may be lost with the link as well. Of heads the node asks by itself when that breaks.
             let now = Instant::now();
-            joined
-                .into_iter()
-                .for_each(|it| self.undelivered.joining(node, it, now));
+            missed.changes().for_each(|it| self.undelivered.told(node, it, now));
         }
         told
     }

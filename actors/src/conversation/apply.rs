@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::actor::{Body, Readback};
-use super::command::{Record, SentBy};
+use super::command::{Command, Record, SentBy};
 use super::hold::{Announcement, What};
 use super::shell::Shell;
 use super::state::{Applied, Event, Outcome};
@@ -31,7 +31,7 @@ impl Shell {
         let mut offsets: SmallVec<[Offset; 4]> = SmallVec::new();
         let mut answers: SmallVec<[(Origin, UserId, Applied); 1]> = SmallVec::new();
         let mut changed: SmallVec<[u64; 1]> = SmallVec::new();
-        let mut untold = false;
+        let mut untold: Option<Vec<UserId>> = None;
         for Readback { offset, record, origin } in records {
             offsets.push(offset);
             if matches!(record, Body::Own(_)) {
@@ -39,7 +39,9 @@ impl Shell {
             }
             if offset < self.state.applied {
                 // Another owner stored what it does, one that died or was paused: whom that one told is not known.
-                untold |= matches!(record, Body::Foreign(_));
+                if matches!(record, Body::Foreign(_)) {
+                    untold.get_or_insert_default().extend(self.gone_by(offset, record));
+                }
                 continue;
             }
             let Some(record) = self.readable(offset, record) else {
@@ -57,8 +59,8 @@ impl Shell {
         }
         self.show();
         self.flush(&mut pending);
-        if untold {
-            self.tell_anew();
+        if let Some(gone) = untold {
+            self.tell_anew(gone);
         }
         self.project(steps, &offsets);
         for (origin, by, applied) in answers {
@@ -78,6 +80,14 @@ impl Shell {
                 .inspect_err(|error| tracing::error!(conversation = %self.id, offset, %error, "skip a log record"))
                 .ok(),
         }
+    }
+
+    /// Who is no member any more by a record that was applied before.
+    fn gone_by(&self, offset: Offset, body: Body) -> Option<UserId> {
+        let (Command::Remove { user, .. } | Command::Gone { user }) = self.readable(offset, body)?.command else {
+            return None;
+        };
+        (!self.state.is_member(user)).then_some(user)
     }
 
     fn happen(&mut self, event: Event, by: UserId, origin: &Origin, pending: &mut Pending) {
@@ -154,7 +164,7 @@ impl Shell {
 
     fn answer_applied(&mut self, origin: Origin, by: UserId, applied: Applied) {
         match applied.outcome {
-            Err(refusal) => self.refuse(origin, by, refusal),
+            Err(refusal) => self.refuse_change(origin, by, refusal),
             Ok(outcome) if outcome == Outcome::Settled || self.joins(by) => {
                 let (after, what) = (self.state.applied, What::Answer(origin, outcome));
                 self.announcements.push(Announcement { after, what });
@@ -174,7 +184,7 @@ impl Shell {
 
 fn changed_message(record: &Record) -> Option<u64> {
     match &record.command {
-        super::command::Command::Update { of, .. } => Some(*of),
+        Command::Update { of, .. } => Some(*of),
         _ => None,
     }
 }

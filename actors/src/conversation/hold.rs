@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::actor::Msg;
 use super::command::Command;
 use super::shell::Shell;
-use super::state::Outcome;
+use super::state::{Outcome, Refusal};
 use crate::frames::Frames;
 use crate::hub::Hub;
 use crate::id::UserId;
@@ -61,6 +61,7 @@ pub struct Announcement {
 
 pub enum What {
     Answer(Origin, Outcome),
+    Refusal(Origin, UserId, Refusal),
     Joined { users: Vec<UserId>, by: UserId },
     Left { users: Vec<UserId>, by: UserId },
     Changed,
@@ -241,6 +242,7 @@ impl Shell {
     fn announce(&mut self, what: What) {
         match what {
             What::Answer(origin, outcome) => self.done(origin, outcome),
+            What::Refusal(origin, author, refusal) => self.refuse(origin, author, refusal),
             What::Joined { users, by } => self.announce_joined(users, by),
             What::Left { users, by } => {
                 self.deliver(Delivery::Left(users.clone()));

@@ -14,8 +14,21 @@ use crate::protocol::view::Kind;
 use crate::protocol::{Problem, ServerFrame};
 
 impl Shell {
+    /// Entries for a replay. That a session wants one does not say that its user is a member: it may not have heard otherwise.
+    pub(super) fn entries(&self, origin: Origin, user: Option<UserId>, from: u64, to: u64) {
+        // An owner that is behind what another one has told of may not know either who joined since.
+        let is_behind = self.state.head < from;
+        if let Some(user) = user
+            && !is_behind
+            && let Err(refusal) = self.reader(user)
+        {
+            return self.refuse(origin, user, refusal);
+        }
+        self.answer(origin, Ok(Reply::Entries(self.slice(from, to))));
+    }
+
     /// Entries with `from <= seq <= to`: what is older than the tail is left to the store.
-    pub(super) fn slice(&self, from: u64, to: u64) -> Slice {
+    fn slice(&self, from: u64, to: u64) -> Slice {
         let head = self.state.head;
         let to = to.min(head);
         let first = self.tail.first(head);

@@ -108,7 +108,7 @@ impl Shell {
         match question {
             Question::Do { command, repeat } => self.command(origin, command, repeat),
             Question::Change { from, of, change } => self.change(origin, from, of, change),
-            Question::Entries { from, to } => self.answer(origin, Ok(Reply::Entries(self.slice(from, to)))),
+            Question::Entries { from, to, user } => self.entries(origin, user, from, to),
             Question::History { user, span, limit } => self.history(origin, user, span, limit),
             Question::Summary { user, read } => self.summary(origin, user, read),
             Question::Members { user, after, limit } => self.members(origin, user, after, limit),
@@ -142,7 +142,7 @@ impl Shell {
             );
         }
         if let Err(refusal) = self.check(&command) {
-            return self.refuse(origin, command.author(), refusal);
+            return self.refuse_change(origin, command.author(), refusal);
         }
         if !self.core.projector.has_room_for(self.id) {
             return self.answer(
@@ -242,11 +242,12 @@ impl Shell {
         }
         for announcement in std::mem::take(&mut self.announcements) {
             match announcement.what {
-                What::Answer(to @ Origin::Node { .. }, _) => {
+                What::Answer(to @ Origin::Node { .. }, _) | What::Refusal(to @ Origin::Node { .. }, ..) => {
                     let epoch = self.core.router.table().epoch;
                     self.answer(to, Ok(Reply::NotOwner { epoch, appended: true }));
                 }
                 What::Answer(origin, outcome) => self.done(origin, outcome),
+                What::Refusal(origin, author, refusal) => self.refuse(origin, author, refusal),
                 // The new owner, who reads the same records, announces it.
                 _ => {}
             }
@@ -274,6 +275,17 @@ impl Shell {
 
     pub(super) fn answer(&self, origin: Origin, reply: Result<Reply, Problem>) {
         self.core.answer(origin, reply);
+    }
+
+    /// Tells an author why not, as soon as that is stored: of one who asks again to have a member removed, a refusal means that it
+    /// was done.
+    pub(super) fn refuse_change(&mut self, origin: Origin, author: UserId, refusal: Refusal) {
+        let leaves = |it: &Announcement| matches!(it.what, What::Left { .. } | What::Deleted { .. });
+        if self.announcements.iter().any(leaves) {
+            let (after, what) = (self.state.applied, What::Refusal(origin, author, refusal));
+            return self.announcements.push(Announcement { after, what });
+        }
+        self.refuse(origin, author, refusal);
     }
 
     /// Tells an author why not. An ex-member hears `not_member`, a stranger `not_found`.

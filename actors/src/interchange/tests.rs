@@ -40,7 +40,8 @@ fn question() -> BoxedStrategy<Question> {
         4 => (samples::command(), any::<bool>()).prop_map(|(command, repeat)| Question::Do { command, repeat }),
         1 => (samples::user(), any::<u64>(), samples::change())
             .prop_map(|(from, of, change)| Question::Change { from, of, change }),
-        1 => any::<(u64, u64)>().prop_map(|(from, to)| Question::Entries { from, to }),
+        1 => (any::<(u64, u64)>(), of(samples::user()))
+            .prop_map(|((from, to), user)| Question::Entries { from, to, user }),
         1 => (samples::user(), span, any::<usize>())
             .prop_map(|(user, span, limit)| Question::History { user, span, limit }),
         1 => (samples::user(), any::<u64>()).prop_map(|(user, read)| Question::Summary { user, read }),

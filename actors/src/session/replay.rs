@@ -12,7 +12,7 @@ use crate::conversation::tail::frame;
 use crate::defaults;
 use crate::frames::Frames;
 use crate::hub::Hub;
-use crate::id::{ConnectionId, ConversationId};
+use crate::id::{ConnectionId, ConversationId, UserId};
 use crate::interchange::{Question, Reply, Slice, Summary};
 use crate::outlet::{Outlet, Pushed, Urgency};
 use crate::ports::chats::{Entry, StoredUpdate};
@@ -97,7 +97,7 @@ impl Work {
         };
         let summary = match self.core.summary(self.cell.user, conversation, read).await {
             Ok(summary) => summary,
-            Err(problem) if matches!(problem.code, ErrorCode::NotFound | ErrorCode::NotMember) => return Ok(None),
+            Err(problem) if is_outsider(&problem) => return Ok(None),
             Err(problem) => return Err(problem),
         };
         let title = self.core.title(&summary).await?;
@@ -121,7 +121,15 @@ impl Work {
     /// Sends the next entries of a range; false when the outbox is full.
     async fn entries(&self, outlet: &Weak<dyn Outlet>, range: Range) -> Result<bool, Problem> {
         let to = range.to.min(range.from + defaults::REPLAY_CHUNK - 1);
-        let (to, entries) = self.core.entries(range.conversation, range.from, to).await?;
+        let joined = self.joined_seq(range.conversation);
+        let entries = self.core.entries(range.conversation, self.cell.user, range.from, to);
+        let (to, entries) = match entries.await {
+            Err(problem) if is_outsider(&problem) => {
+                self.expelled(range.conversation, joined);
+                return Ok(true);
+            }
+            entries => entries?,
+        };
         let read = Range { to, ..range };
         Ok(self.push_where_behind(outlet, |catch_up, told, push| {
             let taken = catch_up.push_entries(read, entries, told, push);
@@ -129,6 +137,23 @@ impl Work {
             told.pass(range.conversation, next - 1);
             taken
         }))
+    }
+
+    fn joined_seq(&self, conversation: ConversationId) -> Option<u64> {
+        self.cell
+            .state()
+            .standing(conversation)
+            .map(|standing| standing.joined_seq)
+    }
+
+    /// The owner of a conversation does not count the user among its members any more, of which this session was not told; or
+    /// not yet, where the owner is behind.
+    fn expelled(&self, conversation: ConversationId, joined: Option<u64>) {
+        if self.joined_seq(conversation) == joined {
+            self.cell.state().leave(conversation);
+            self.core.rosters.depart(conversation, &self.cell);
+            self.core.learn_from_store(Arc::clone(&self.cell));
+        }
     }
 
     /// Hands frames over as `act` says, if the connection is still catching up; false when it is not, or is full.
@@ -160,11 +185,16 @@ impl Work {
     }
 }
 
+fn is_outsider(problem: &Problem) -> bool {
+    matches!(problem.code, ErrorCode::NotFound | ErrorCode::NotMember)
+}
+
 impl Hub {
-    /// Entries of a conversation as frames, from memory and store together, and up to where they are known.
+    /// Entries of a conversation as frames for a member, from memory and store together, and up to where they are known.
     pub async fn entries(
         self: &Arc<Self>,
         conversation: ConversationId,
+        user: UserId,
         from: u64,
         to: u64,
     ) -> Result<(u64, Vec<(u64, Frames)>), Problem> {
@@ -174,7 +204,7 @@ impl Hub {
             folds,
             entries,
             ..
-        } = self.slice(conversation, from, to).await?;
+        } = self.slice(conversation, Some(user), from, to).await?;
         let mut frames = Vec::with_capacity(entries.len());
         if let Some((from, to)) = stored {
             let most = (to + 1 - from) as usize;
@@ -189,10 +219,16 @@ impl Hub {
 
     /// What the owner has, as soon as that begins with `from`. While a conversation moves, its owner may be behind what another
     /// one has told of: such entries are not missing, the log has them, and it learns of them within a second.
-    pub async fn slice(self: &Arc<Self>, conversation: ConversationId, from: u64, to: u64) -> Result<Slice, Problem> {
+    pub async fn slice(
+        self: &Arc<Self>,
+        conversation: ConversationId,
+        user: Option<UserId>,
+        from: u64,
+        to: u64,
+    ) -> Result<Slice, Problem> {
         let mut pause = defaults::BEHIND_RETRY;
         loop {
-            let Reply::Entries(slice) = self.call(conversation, Question::Entries { from, to }).await? else {
+            let Reply::Entries(slice) = self.call(conversation, Question::Entries { from, to, user }).await? else {
                 return Err(answered_otherwise());
             };
             if slice.head >= from {

@@ -302,6 +302,12 @@ impl State {
             early.left.push(conversation);
             return;
         }
+        for attached in &mut self.attached {
+            attached.told.pass(conversation, u64::MAX);
+            if let Phase::CatchingUp(catch_up) = &mut attached.phase {
+                catch_up.forget(conversation);
+            }
+        }
         let Some(index) = self.index(conversation) else { return };
         self.standings.remove(index);
         for device in &mut self.devices {
@@ -309,12 +315,6 @@ impl State {
             device.moved.retain(|moved| *moved as usize != index);
             for moved in &mut device.moved {
                 *moved -= u32::from(*moved as usize > index);
-            }
-        }
-        for attached in &mut self.attached {
-            attached.told.pass(conversation, u64::MAX);
-            if let Phase::CatchingUp(catch_up) = &mut attached.phase {
-                catch_up.forget(conversation);
             }
         }
     }

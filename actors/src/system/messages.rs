@@ -206,7 +206,7 @@ impl Hub {
 
     /// A message that was answered `sent`, from memory or from the store.
     async fn message(self: &Arc<Self>, conversation: ConversationId, seq: u64) -> Result<StoredMessage, Problem> {
-        let slice = self.slice(conversation, seq, seq).await?;
+        let slice = self.slice(conversation, None, seq, seq).await?;
         match slice.entries.first().and_then(|(entry, _)| message_of(entry)) {
             Some(message) => Ok(message),
             None => {

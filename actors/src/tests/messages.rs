@@ -118,7 +118,19 @@ fn forwards() -> Vec<Sample<Peer>> {
 fn questions() -> Vec<Sample<Question>> {
     let spans = every!(Span { Before, After } vec![of(Span::Before(300)), of(Span::After(200))]);
     let plain = vec![
-        of(Question::Entries { from: 1, to: 300 }),
+        of(Question::Entries {
+            from: 1,
+            to: 300,
+            user: None,
+        }),
+        like(
+            "/member",
+            Question::Entries {
+                from: 1,
+                to: 300,
+                user: Some(user(1)),
+            },
+        ),
         of(Question::Summary {
             user: user(1),
             read: 299,
@@ -324,11 +336,12 @@ fn heads() -> Vec<Sample<Heads>> {
         head: 300,
         active_at: at(0),
     };
-    every!(Heads { Ask, Are, Missed, Joined } vec![
+    every!(Heads { Ask, Are, Missed, Joined, Left } vec![
         of(Heads::Ask(9, vec![conversation()])),
         of(Heads::Are(9, vec![Some(reach), None])),
         of(Heads::Missed(vec![conversation()])),
         of(Heads::Joined(vec![conversation()])),
+        of(Heads::Left(vec![user(1)])),
     ])
 }
 

@@ -5,6 +5,7 @@
 mod late;
 mod listed;
 mod load;
+mod members;
 mod moves;
 mod refused;
 mod releases;

@@ -2,8 +2,7 @@
 //! later node is played by the test, which sends bytes.
 
 use std::collections::HashMap;
-use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use rookery_actors::conversation::command::{Command, Record};
@@ -14,54 +13,20 @@ use rookery_actors::ports::log::EventLog as _;
 use rookery_actors::protocol::client::Request;
 use rookery_actors::protocol::{ClientFrame, ErrorCode, ServerFrame, Target};
 use rookery_actors::time::Timestamp;
-use rookery_cluster::id::{NodeId, ShardId};
+use rookery_cluster::id::ShardId;
 use rookery_cluster::membership::Epoch;
-use rookery_cluster::testkit::listen;
-use rookery_cluster::transport::Transport as _;
-use rookery_cluster::transport::memory::Endpoint;
 use rookery_cluster::wire::Wire as _;
 use serde_json::{Value, json};
 
-use crate::support::{SHARDS, World, table};
+use crate::support::{Played, SHARDS, SOON, World, table};
 
-/// Much less than how long an ask is waited for.
-const SOON: Duration = Duration::from_secs(7);
-
-/// The node of the later release.
-struct Later {
-    endpoint: Endpoint,
-    heard: Receiver<(NodeId, Bytes)>,
-}
-
-impl Later {
-    fn join(world: &World) -> Self {
-        let endpoint = world.play("later");
-        let heard = listen(&endpoint);
-        Self { endpoint, heard }
-    }
-
-    /// Says something to `a` that has been changed to what `a` cannot read.
-    fn say(&self, peer: &Peer, change: impl FnOnce(&mut Value)) {
-        let mut value = rmp_serde::from_slice(&peer.encode()).unwrap();
-        change(&mut value);
-        let bytes: Bytes = rmp_serde::to_vec_named(&value).unwrap().into();
-        assert!(Peer::decode(&bytes).is_err());
-        self.endpoint.send(&"a".into(), 0, bytes).unwrap();
-    }
-
-    /// What it hears until something is what is waited for.
-    async fn hear<T>(&self, mut wanted: impl FnMut(Peer) -> Option<T>) -> T {
-        let since = Instant::now();
-        loop {
-            while let Ok((_, bytes)) = self.heard.try_recv() {
-                if let Some(found) = wanted(Peer::decode(&bytes).unwrap()) {
-                    return found;
-                }
-            }
-            assert!(since.elapsed() < SOON, "it was not said");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
+/// Says something to `a` that has been changed to what `a` cannot read.
+fn say(later: &Played, peer: &Peer, change: impl FnOnce(&mut Value)) {
+    let mut value = rmp_serde::from_slice(&peer.encode()).unwrap();
+    change(&mut value);
+    let bytes: Bytes = rmp_serde::to_vec_named(&value).unwrap().into();
+    assert!(Peer::decode(&bytes).is_err());
+    later.send("a", bytes);
 }
 
 /// A record of the log in which a conversation is done something to that is not known.
@@ -86,7 +51,7 @@ fn put(place: &'static str, what: Value) -> impl FnOnce(&mut Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_asked_and_not_known_is_to_be_asked_again() {
     let world = World::of(&["a"]).await;
-    let later = Later::join(&world);
+    let later = world.play("later");
     let user = UserId::fresh();
     let origin = Origin::Node {
         node: "later".into(),
@@ -103,7 +68,8 @@ async fn what_is_asked_and_not_known_is_to_be_asked_again() {
         epoch: Epoch(1),
         within_ms: 10_000,
     };
-    later.say(
+    say(
+        &later,
         &Peer::Forward(Box::new(forwarded)),
         put("/Forward/ask/question", json!({"Sing": {"loud": true}})),
     );
@@ -119,7 +85,7 @@ async fn what_is_asked_and_not_known_is_to_be_asked_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_is_not_known_leaves_the_outcome_open() {
     let mut world = World::of(&["a"]).await;
-    let later = Later::join(&world);
+    let later = world.play("later");
     world.place(&["a", "later"]).await;
     let owners = table(2, &["a", "later"]).placement;
     let ada = world.user_of("a");
@@ -139,7 +105,8 @@ async fn an_answer_that_is_not_known_leaves_the_outcome_open() {
         to,
         reply: Ok(Reply::Noted(true)),
     };
-    later.say(
+    say(
+        &later,
         &Peer::Answer(Box::new(answer)),
         put("/Answer/reply/Ok", json!({"Sung": 3})),
     );
@@ -151,7 +118,7 @@ async fn an_answer_that_is_not_known_leaves_the_outcome_open() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_parcel_that_is_not_known_spoils_no_other() {
     let world = World::of(&["a"]).await;
-    let later = Later::join(&world);
+    let later = world.play("later");
     let plug = Plug {
         connection: ConnectionId(77),
         attempt: 1,
@@ -180,7 +147,7 @@ async fn a_parcel_that_is_not_known_spoils_no_other() {
             parcels.as_array_mut().unwrap().insert(0, strange);
         }
     };
-    later.say(&bag(0, attach), add(json!({"Wave": [plug]})));
+    say(&later, &bag(0, attach), add(json!({"Wave": [plug]})));
     let attached = |parcel: &Parcel| matches!(parcel, Parcel::Attached(of, _) if *of == plug);
     later
         .hear(|peer| matches!(peer, Peer::Bag(bag) if bag.parcels.iter().any(attached)).then_some(()))
@@ -191,7 +158,7 @@ async fn a_parcel_that_is_not_known_spoils_no_other() {
         frame: ClientFrame::Delete { conversation, seq: 1 },
     };
     let sing = json!({"Frame": [plug, {"t": "sing", "id": "strange", "loud": true}]});
-    later.say(&bag(1, Parcel::Frame(plug, Box::new(known))), add(sing));
+    say(&later, &bag(1, Parcel::Frame(plug, Box::new(known))), add(sing));
     let mut refused = HashMap::new();
     let both = later.hear(|peer| {
         let Peer::Bag(bag) = peer else { return None };

@@ -120,7 +120,9 @@ async fn links_that_are_often_full_lose_nothing() {
         let peer = &clients[(index + 1) % 6];
         let conversation = ConversationId::direct(client.user, peer.user);
         for number in 0..30 {
-            client.sent(Target::User(peer.user), &format!("{index}-{number}")).await;
+            client
+                .sent_at_last(Target::User(peer.user), &format!("{index}-{number}"))
+                .await;
         }
         client.whole(conversation, 30).await;
         peer.whole(conversation, 30).await;

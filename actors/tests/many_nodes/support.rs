@@ -3,26 +3,33 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use rookery_actors::defaults::UNSTORED_BYTES;
 use rookery_actors::frames::Frames;
 use rookery_actors::id::{ConnectionId, ConversationId, DeviceId, LoginId, UserId};
+use rookery_actors::interchange::Peer;
 use rookery_actors::outlet::{Outlet, Pushed, Urgency};
 use rookery_actors::protocol::client::Request;
-use rookery_actors::protocol::{ClientFrame, CloseCode, Codec, Limits, Send, ServerFrame, Target};
+use rookery_actors::protocol::{ClientFrame, CloseCode, Codec, ErrorCode, Limits, Send, ServerFrame, Target};
 use rookery_actors::system::{Arrival, Link, Ports, System};
 use rookery_actors::testkit::memory::{Services, Writer};
 use rookery_cluster::id::NodeId;
 use rookery_cluster::membership::{Epoch, Member, NodeState, Table, View};
 use rookery_cluster::router::Router;
-use rookery_cluster::testkit::deadline;
+use rookery_cluster::testkit::{deadline, listen};
+use rookery_cluster::transport::Transport as _;
 use rookery_cluster::transport::memory::{Endpoint, Network};
+use rookery_cluster::wire::Wire as _;
 
 pub const SHARDS: u16 = 16;
 /// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Much less than how long an ask is waited for.
+pub const SOON: Duration = Duration::from_secs(7);
 
 /// Nodes that come and go, and what they share.
 pub struct World {
@@ -112,9 +119,11 @@ impl World {
         self.network.join(NodeId::from(name))
     }
 
-    /// A node that the test itself plays, by what it sends and hears.
-    pub fn play(&self, name: &'static str) -> Endpoint {
-        self.network.join(NodeId::from(name))
+    /// A node that the test itself plays.
+    pub fn play(&self, name: &'static str) -> Played {
+        let endpoint = self.network.join(NodeId::from(name));
+        let heard = listen(&endpoint);
+        Played { endpoint, heard }
     }
 
     /// A user whose session is at home on that node.
@@ -167,6 +176,36 @@ pub fn table(epoch: u64, owners: &[&'static str]) -> Table {
     Table::of(&view, SHARDS).expect("a table")
 }
 
+/// A node as others know it: by what it sends, and what it is sent.
+pub struct Played {
+    endpoint: Endpoint,
+    heard: Receiver<(NodeId, Bytes)>,
+}
+
+impl Played {
+    pub fn send(&self, to: &str, bytes: Bytes) {
+        self.endpoint.send(&to.into(), 0, bytes).unwrap();
+    }
+
+    pub fn say(&self, to: &str, peer: &Peer) {
+        self.send(to, peer.encode());
+    }
+
+    /// What it hears until something is what is waited for.
+    pub async fn hear<T>(&self, mut wanted: impl FnMut(Peer) -> Option<T>) -> T {
+        let since = Instant::now();
+        loop {
+            while let Ok((_, bytes)) = self.heard.try_recv() {
+                if let Some(found) = wanted(Peer::decode(&bytes).unwrap()) {
+                    return found;
+                }
+            }
+            assert!(since.elapsed() < SOON, "it was not said");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
 /// A connected user.
 pub struct Client {
     pub user: UserId,
@@ -203,6 +242,24 @@ impl Client {
             .await;
         let seq = seq_of(&self.socket.got.lock(), id);
         seq.expect("it was waited for")
+    }
+
+    /// As `sent`, but asks again with the same id where the outcome is left open.
+    pub async fn sent_at_last(&self, to: Target, id: &str) -> u64 {
+        let sent = |frame: &ServerFrame| match frame {
+            ServerFrame::Sent { id: known, seq, .. } if known == id => Some(*seq),
+            _ => None,
+        };
+        let left_open = |got: &[ServerFrame]| got.iter().filter(|frame| is_left_open(frame, id)).count();
+        loop {
+            let before = left_open(&self.socket.got.lock());
+            self.send(to, id);
+            let answered = |got: &[ServerFrame]| got.iter().any(|it| sent(it).is_some()) || left_open(got) > before;
+            self.socket.wait(&format!("an answer to {id}"), answered).await;
+            if let Some(seq) = self.socket.got.lock().iter().find_map(sent) {
+                return seq;
+            }
+        }
     }
 
     pub fn ack(&self, conversation: ConversationId, seq: u64) {
@@ -267,6 +324,10 @@ fn seq_of(got: &[ServerFrame], id: &str) -> Option<u64> {
         } if known == id => panic!("{id}: {code:?} {message}"),
         _ => None,
     })
+}
+
+fn is_left_open(frame: &ServerFrame, id: &str) -> bool {
+    matches!(frame, ServerFrame::Error { id: Some(known), code: ErrorCode::Timeout, .. } if known == id)
 }
 
 fn highest(got: &[ServerFrame], conversation: ConversationId) -> u64 {

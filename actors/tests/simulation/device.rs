@@ -257,15 +257,20 @@ impl Device {
                     self.ledger
                         .wrong(format!("device {device} was shown {conversation} {seq} after {before}"));
                 }
-                self.ledger
-                    .shown(self.number, conversation, seq, (message.from, message.id.clone()));
+                self.ledger.shown(
+                    self.number,
+                    self.user,
+                    conversation,
+                    seq,
+                    (message.from, message.id.clone()),
+                );
             }
             ServerFrame::Sent {
                 id, conversation, seq, ..
             } => {
                 let name = self.name(&id);
                 self.ledger.sent(&name, seq);
-                self.ledger.shown(self.number, conversation, seq, name);
+                self.ledger.shown(self.number, self.user, conversation, seq, name);
                 if let Err(what) = self.sends.sent(&id, conversation, seq) {
                     self.wrong(&what);
                 }

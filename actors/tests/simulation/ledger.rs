@@ -14,14 +14,16 @@ pub struct Ledger(Mutex<Books>);
 
 #[derive(Default)]
 struct Books {
-    /// What was asked to be sent where.
-    asked: HashMap<Name, ConversationId>,
+    /// What was asked to be sent where, and how much had been asked for before.
+    asked: HashMap<Name, (ConversationId, usize)>,
     /// What was answered `sent`.
     sent: HashMap<Name, u64>,
     /// What each device was shown, by its number.
     shown: BTreeMap<(usize, ConversationId), BTreeMap<u64, Name>>,
     /// The head of a group when a user joined it.
     joined: HashMap<(UserId, ConversationId), u64>,
+    /// Who is no member of a group for the time being, and how much had been asked for when it was so.
+    gone: HashMap<(UserId, ConversationId), usize>,
     wrong: Option<String>,
 }
 
@@ -36,7 +38,9 @@ impl Ledger {
     }
 
     pub fn asked(&self, name: Name, conversation: ConversationId) {
-        self.0.lock().asked.insert(name, conversation);
+        let mut books = self.0.lock();
+        let before = books.asked.len();
+        books.asked.entry(name).or_insert((conversation, before));
     }
 
     pub fn sent(&self, name: &Name, seq: u64) {
@@ -46,8 +50,17 @@ impl Ledger {
         }
     }
 
-    pub fn shown(&self, device: usize, conversation: ConversationId, seq: u64, name: Name) {
+    /// A device of a user was shown a message.
+    pub fn shown(&self, device: usize, user: UserId, conversation: ConversationId, seq: u64, name: Name) {
         let mut books = self.0.lock();
+        let asked = books.asked.get(&name).map(|(_, before)| *before);
+        let gone = books.gone.get(&(user, conversation));
+        if gone.zip(asked).is_some_and(|(gone, asked)| asked >= *gone) {
+            drop(books);
+            return self.wrong(format!(
+                "device {device} was shown {name:?}, {conversation} {seq}, when its user was gone"
+            ));
+        }
         let of_device = books.shown.entry((device, conversation)).or_default();
         let before = of_device.insert(seq, name.clone());
         if before.as_ref().is_some_and(|before| *before != name) {
@@ -63,6 +76,18 @@ impl Ledger {
         self.0.lock().joined.insert((user, group), seq);
     }
 
+    /// A user is no member of a group any more, and is to see nothing of it that is asked for from now on,
+    pub fn goes(&self, user: UserId, group: ConversationId) {
+        let mut books = self.0.lock();
+        let asked = books.asked.len();
+        books.gone.insert((user, group), asked);
+    }
+
+    /// until it may be a member again.
+    pub fn comes(&self, user: UserId, group: ConversationId) {
+        self.0.lock().gone.remove(&(user, group));
+    }
+
     /// The conversations of which a device was shown anything.
     pub fn conversations(&self, device: usize) -> Vec<ConversationId> {
         let books = self.0.lock();
@@ -74,16 +99,18 @@ impl Ledger {
     pub fn seen(&self, device: usize, user: UserId, conversation: ConversationId) -> u64 {
         let books = self.0.lock();
         let shown = books.shown.get(&(device, conversation));
-        let seqs = shown.into_iter().flat_map(BTreeMap::keys);
         let joined = books.joined.get(&(user, conversation)).copied().unwrap_or(0);
-        let whole = (joined + 1..).zip(seqs).take_while(|(expected, seq)| expected == *seq);
+        let seqs = shown.into_iter().flat_map(|shown| shown.range(joined + 1..));
+        let whole = (joined + 1..)
+            .zip(seqs)
+            .take_while(|(expected, (seq, _))| expected == *seq);
         whole.last().map_or(0, |(seq, _)| seq)
     }
 
     /// Whether the store has all that was promised, nothing twice and nothing else.
     pub async fn check_store(&self, chats: &dyn ChatStore) -> Result<(), String> {
         let asked = self.0.lock().asked.clone();
-        let mut conversations: Vec<_> = asked.values().copied().collect();
+        let mut conversations: Vec<_> = asked.values().map(|(conversation, _)| *conversation).collect();
         conversations.sort_unstable();
         conversations.dedup();
         let mut stored: HashMap<Name, u64> = HashMap::new();
@@ -97,7 +124,7 @@ impl Ledger {
                     return Err(format!("{conversation} has {} where {expected} is due", message.seq));
                 }
                 let name = (message.from, message.id.clone());
-                if asked.get(&name) != Some(&conversation) {
+                if asked.get(&name).is_none_or(|(to, _)| *to != conversation) {
                     return Err(format!("{name:?} in {conversation} was made up"));
                 }
                 if let Some(before) = stored.insert(name.clone(), expected) {

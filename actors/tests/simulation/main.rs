@@ -17,7 +17,10 @@
 //!
 //! What stands still here is a node's network, log and store: its tasks run on, where those of a paused process would not.
 //! A client's own message may be shown to it before `sent`; that is not looked at. Half of all seeds have a group beside the
-//! direct conversations, which grows meanwhile.
+//! direct conversations, which grows meanwhile, and half of these have members go and come back:
+//!
+//! * **Gone is gone**: whoever is answered that a member is removed finds it so in the store, and nothing that is sent to the
+//!   group from then on is shown to that member or taken from it.
 //!
 //! `make test` plays the same seeds each time; `ROOKERY_SIMULATION=fresh` some that were never played.
 //! `ROOKERY_SIMULATION=FROM..TO` plays others, and a single one with its story printed: `ROOKERY_SIMULATION=42..43`. A seed
@@ -44,7 +47,11 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 /// Enough to meet every fault in most company; few enough for every run of the tests.
-const USUAL: [Range<u64>; 2] = [0..60, plan::GROUPS..plan::GROUPS + 40];
+const USUAL: [Range<u64>; 3] = [
+    0..60,
+    plan::GROUPS..plan::GROUPS + 40,
+    plan::LEAVERS..plan::LEAVERS + 40,
+];
 /// Seeds that showed what the usual ones did not: owners that were behind what their sessions had been told (176, 847), a node
 /// that never heard of a table that took its users away for a moment (212), sockets attached twice at once (2036), a message
 /// that went where a session had been, because its new owner took a node for lost that still went by the table before (2170),
@@ -57,10 +64,14 @@ const USUAL: [Range<u64>; 2] = [0..60, plan::GROUPS..plan::GROUPS + 40];
 /// conversation before it could say that it was not delivered (80215), a message that a paused owner had stored before the owner
 /// of now read it (91802), a socket whose first attempt to come to its session came after its second (110854), a
 /// conversation that began while its member's session was on another node for a moment (1501955), a joining that was lost
-/// twice with the link (500377), and one that was stored by an owner that nobody heard any more before it died (4600647).
-const TOLD: [u64; 19] = [
-    176, 212, 847, 2036, 2170, 2439, 3214, 3286, 3685, 6826, 15352, 15890, 30181, 80215, 91802, 110854, 500377,
-    1501955, 4600647,
+/// twice with the link (500377), one that was stored by an owner that nobody heard any more before it died (4600647), a member
+/// who left and came back, as an owner told that had stood still (750031, 750422), a leaving that was answered before it was
+/// stored (750045), one of which the store did not know yet when a session asked, whose sockets nothing came to any more
+/// (750064), one that was lost with the link, so that the session went on (750215), and a socket that was shown again what its
+/// user had seen before coming back, its device being younger than that by a clock that had jumped (757171).
+const TOLD: [u64; 25] = [
+    176, 212, 847, 2036, 2170, 2439, 3214, 3286, 3685, 6826, 15352, 15890, 30181, 80215, 91802, 110854, 500377, 750031,
+    750045, 750064, 750215, 750422, 757171, 1501955, 4600647,
 ];
 /// How many are played that were never played before.
 const FRESH: u64 = 20;

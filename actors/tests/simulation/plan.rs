@@ -10,6 +10,8 @@ pub const ALL: [&str; 4] = ["a", "b", "c", "d"];
 
 /// The first seed with a group.
 pub const GROUPS: u64 = 500_000;
+/// The first seed whose group loses members too.
+pub const LEAVERS: u64 = 750_000;
 
 /// Until then something may go wrong.
 pub const TROUBLE: Duration = Duration::from_secs(12);
@@ -48,6 +50,11 @@ pub fn is_orderly(seed: u64) -> bool {
 /// Whether a seed's users have a group beside their direct conversations: of each million the second half.
 pub fn has_group(seed: u64) -> bool {
     seed % 1_000_000 >= GROUPS
+}
+
+/// Whether members of that group go and come back: of each million the last quarter.
+pub fn has_leavers(seed: u64) -> bool {
+    seed % 1_000_000 >= LEAVERS
 }
 
 /// What goes wrong, by when.

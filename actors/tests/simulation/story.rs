@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::device::Device;
 use crate::gate::Mood;
-use crate::group;
+use crate::group::{self, Organizer};
 use crate::ledger::Ledger;
 use crate::plan::{self, FIRST, Fault};
 use crate::sends::Sends;
@@ -76,16 +76,15 @@ async fn play(seed: u64, told: bool, lot: &mut Lot, world: &Arc<World>) -> Resul
             done
         })
         .collect();
-    let mut faults = Vec::new();
+    let (mut faults, mut keeping) = (Vec::new(), None);
     if let Some(group) = group {
-        let (world, ledger) = (Arc::clone(world), Arc::clone(&ledger));
-        faults.push(tokio::spawn(group::grow(
-            world,
-            ledger,
-            users.clone(),
-            group,
-            lot.fork(),
-        )));
+        let organizer = Organizer::new(world, &ledger, &users, group);
+        if plan::has_leavers(seed) {
+            faults.push(tokio::spawn(Arc::clone(&organizer).come_and_go(lot.fork())));
+            keeping = Some(organizer);
+        } else {
+            faults.push(tokio::spawn(organizer.grow(lot.fork())));
+        }
     }
     for (at, fault) in plan::of(seed) {
         sleep_until(begin + at).await;
@@ -96,6 +95,9 @@ async fn play(seed: u64, told: bool, lot: &mut Lot, world: &Arc<World>) -> Resul
     }
     for fault in faults {
         fault.await.map_err(|error| error.to_string())?;
+    }
+    if let Some(organizer) = keeping {
+        tokio::spawn(organizer.keep());
     }
     let within = Instant::now() + MENDED_WITHIN;
     for (number, done) in done.iter().enumerate() {
