@@ -25,8 +25,7 @@ impl State {
             _ => Stage::Synced,
         };
         let passed = self.standings.iter().filter_map(|standing| {
-            let lacks = catch_up.and_then(|catch_up| catch_up.lacks(standing.conversation));
-            let passed = lacks.map_or(standing.head, |from| from - 1);
+            let passed = attached.reached(standing.conversation, standing.head);
             // Whatever this session's cursors say: the next owner may have read them before they were stored.
             (passed > 0).then_some((standing.conversation, passed))
         });

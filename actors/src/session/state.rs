@@ -302,14 +302,11 @@ impl State {
             early.left.push(conversation);
             return;
         }
-        for attached in &mut self.attached {
-            attached.told.pass(conversation, u64::MAX);
-            if let Phase::CatchingUp(catch_up) = &mut attached.phase {
-                catch_up.forget(conversation);
-            }
-        }
         let Some(index) = self.index(conversation) else { return };
-        self.standings.remove(index);
+        let left = self.standings.remove(index);
+        for attached in &mut self.attached {
+            attached.leave(conversation, left.head);
+        }
         for device in &mut self.devices {
             device.cursors.remove(index);
             device.moved.retain(|moved| *moved as usize != index);

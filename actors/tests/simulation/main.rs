@@ -67,11 +67,12 @@ const USUAL: [Range<u64>; 3] = [
 /// twice with the link (500377), one that was stored by an owner that nobody heard any more before it died (4600647), a member
 /// who left and came back, as an owner told that had stood still (750031, 750422), a leaving that was answered before it was
 /// stored (750045), one of which the store did not know yet when a session asked, whose sockets nothing came to any more
-/// (750064), one that was lost with the link, so that the session went on (750215), and a socket that was shown again what its
-/// user had seen before coming back, its device being younger than that by a clock that had jumped (757171).
-const TOLD: [u64; 25] = [
+/// (750064), one that was lost with the link, so that the session went on (750215), and sockets that were shown again what their
+/// users had seen before coming back: one whose device was younger than that by a clock that had jumped (757171), one that was
+/// open meanwhile (5750509), and one whose session moved to a node that knew of neither the leaving nor the return (5751087).
+const TOLD: [u64; 27] = [
     176, 212, 847, 2036, 2170, 2439, 3214, 3286, 3685, 6826, 15352, 15890, 30181, 80215, 91802, 110854, 500377, 750031,
-    750045, 750064, 750215, 750422, 757171, 1501955, 4600647,
+    750045, 750064, 750215, 750422, 757171, 1501955, 4600647, 5750509, 5751087,
 ];
 /// How many are played that were never played before.
 const FRESH: u64 = 20;

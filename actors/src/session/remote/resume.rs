@@ -10,7 +10,7 @@ use crate::protocol::CloseCode;
 use crate::session::actor::Msg;
 use crate::session::catch_up::{CatchUp, Range};
 use crate::session::link::Link;
-use crate::session::state::{Attached, Phase, Standing, State, Told};
+use crate::session::state::{Attached, Phase, State, Told};
 use crate::session::table::Cell;
 use crate::system::Arrival;
 use crate::time::Timestamp;
@@ -62,8 +62,7 @@ impl State {
         true
     }
 
-    /// What a socket lacks that has everything up to these seqs. Of other conversations it was given nothing: they began since
-    /// it came, or its user joined them since, or its cursor says that it has them.
+    /// What a socket lacks that has everything up to these seqs, and of other conversations what its cursor says.
     fn since(&self, device: DeviceId, passed: &[(ConversationId, u64)], replays: Replays) -> Option<CatchUp> {
         let mut catch_up = CatchUp {
             budget: replays.all,
@@ -71,12 +70,7 @@ impl State {
         };
         for range in self.news(device) {
             let known = passed.binary_search_by_key(&range.conversation, |(conversation, _)| *conversation);
-            let joined = |standing: &Standing| standing.joined_seq;
-            let before = match known {
-                Ok(index) => passed[index].1,
-                Err(_) => self.standing(range.conversation).map_or(0, joined),
-            };
-            let from = range.from.max(before + 1);
+            let from = known.map_or(range.from, |index| range.from.max(passed[index].1 + 1));
             if from > range.to {
                 continue;
             }

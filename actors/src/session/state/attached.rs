@@ -10,6 +10,9 @@ use crate::session::batch::Batch;
 use crate::session::catch_up::{CatchUp, Range};
 use crate::time::Timestamp;
 
+/// So many conversations that were left are remembered; who comes back to an older one may be shown twice what was said there.
+const LEFT: usize = 256;
+
 /// A connection's way to being live.
 #[derive(Debug, Default)]
 pub enum Phase {
@@ -29,12 +32,35 @@ pub struct Attached {
     pub since: Timestamp,
     pub phase: Phase,
     pub told: Told,
-    /// How far another owner of the session has brought it in conversations of which this one has not heard yet.
+    /// How far it was brought in conversations that the session does not know: by another owner of it, or before the user left.
     pub ahead: Box<[(ConversationId, u64)]>,
 }
 
 impl Attached {
-    /// How far it was brought by another owner, in a conversation that was not known here then.
+    /// Up to where it has everything of a conversation with that head.
+    pub fn reached(&self, conversation: ConversationId, head: u64) -> u64 {
+        let lacks = match &self.phase {
+            Phase::Live => None,
+            Phase::CatchingUp(catch_up) => catch_up.lacks(conversation),
+        };
+        lacks.map_or(head, |from| from - 1)
+    }
+
+    /// The user left a conversation, which had come to that head. Who comes back is not shown again what was said before.
+    pub(super) fn leave(&mut self, conversation: ConversationId, head: u64) {
+        let reached = self.reached(conversation, head).max(self.ahead_in(conversation));
+        let mut ahead = std::mem::take(&mut self.ahead).into_vec();
+        ahead.retain(|(known, _)| *known != conversation);
+        ahead.drain(..ahead.len().saturating_sub(LEFT - 1));
+        ahead.push((conversation, reached));
+        self.ahead = ahead.into_boxed_slice();
+        self.told.pass(conversation, u64::MAX);
+        if let Phase::CatchingUp(catch_up) = &mut self.phase {
+            catch_up.forget(conversation);
+        }
+    }
+
+    /// How far it was brought in a conversation that was not known here then.
     pub(super) fn ahead_in(&self, conversation: ConversationId) -> u64 {
         let known = self.ahead.iter().find(|(known, _)| *known == conversation);
         known.map_or(0, |(_, passed)| *passed)

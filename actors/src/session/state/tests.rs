@@ -293,6 +293,27 @@ fn a_socket_that_is_attached_anew_is_another_attachment() {
 }
 
 #[test]
+fn who_comes_back_is_not_shown_again_what_was_shown_before() {
+    let a = conversation(0);
+    let mut state = loaded(inbox(vec![membership(a, 0, 4)], vec![(a, 4)]));
+    let socket = Socket::new(1);
+    let resumed = Resumed {
+        outlet: socket.clone(),
+        device: device(0),
+        login: login(),
+        since: Timestamp(0),
+        passed: &[(a, 4)],
+    };
+    assert!(state.resume(resumed, Replays { each: 100, all: 2_000 }));
+    // The user left and came back behind the fourth, of which this session hears when more was said and shown.
+    state.deliver(&batch(a, 5, 6, None));
+    assert_eq!(state.join(&membership(a, 4, 4)), Delivered::Done);
+    assert_eq!(state.standing(a).unwrap().joined_seq, 4);
+    state.deliver(&batch(a, 7, 7, None));
+    assert_eq!(socket.seqs(a), [5, 6, 7]);
+}
+
+#[test]
 fn what_another_owner_passed_on_is_not_replayed_once_this_one_learns_of_the_conversation() {
     let (a, b) = (conversation(0), conversation(1));
     let mut state = loaded(inbox(vec![membership(a, 0, 4)], vec![]));
