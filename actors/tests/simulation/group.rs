@@ -37,7 +37,8 @@ pub async fn make(world: &World, ledger: &Ledger, users: &[UserId]) -> Conversat
     };
     let group = node.system.create_group(users[0], group).await.expect("made").id;
     for user in &users[..FIRST] {
-        note_joining(world, ledger, group, *user).await;
+        let joined = joined_seq(world, group, *user).await.expect("the store is there");
+        ledger.joined(*user, group, joined.expect("a member from the beginning"));
     }
     group
 }
@@ -125,13 +126,19 @@ impl Organizer {
         loop {
             if let Some(node) = self.world.any_node() {
                 let added = node.system.add_members(self.users[0], self.group, vec![user]);
-                if self.is_done(user, added).await {
-                    break;
+                let done = self.is_done(user, added).await;
+                match joined_seq(&self.world, self.group, user).await {
+                    Ok(Some(seq)) if done => return self.ledger.joined(user, self.group, seq),
+                    Ok(None) if done && self.is_sure(user) => {
+                        self.ledger
+                            .wrong(format!("{user} was added and is not stored as a member"));
+                    }
+                    // Not yet; or a removal came after it whose outcome had been open.
+                    _ => {}
                 }
             }
             sleep(PAUSE).await;
         }
-        note_joining(&self.world, &self.ledger, self.group, user).await;
     }
 
     /// Removes a member, or has it leave.
@@ -142,7 +149,7 @@ impl Organizer {
                 let removed = node.system.remove_member(by, self.group, user);
                 let done = self.is_done(user, removed).await;
                 let member = joined_seq(&self.world, self.group, user).await;
-                let sure = !self.unsure.lock().contains(&user);
+                let sure = self.is_sure(user);
                 if done && sure && matches!(member, Ok(Some(_))) {
                     self.ledger
                         .wrong(format!("{user} was removed and is stored as a member"));
@@ -156,6 +163,11 @@ impl Organizer {
             }
             sleep(PAUSE).await;
         }
+    }
+
+    /// Whether nothing that was attempted before may happen yet.
+    fn is_sure(&self, user: UserId) -> bool {
+        !self.unsure.lock().contains(&user)
     }
 
     /// Whether a change was answered as made.
@@ -173,16 +185,6 @@ impl Organizer {
 
 fn moment(lot: &mut Lot) -> Duration {
     Duration::from_millis(lot.below(TROUBLE.as_millis() as u64))
-}
-
-/// From where on a member is to see the group, as it is stored.
-async fn note_joining(world: &World, ledger: &Ledger, group: ConversationId, user: UserId) {
-    loop {
-        if let Ok(Some(seq)) = joined_seq(world, group, user).await {
-            return ledger.joined(user, group, seq);
-        }
-        sleep(PAUSE).await;
-    }
 }
 
 /// The head when a member joined; nothing where the store knows of no such member.

@@ -93,8 +93,11 @@ async fn play(seed: u64, told: bool, lot: &mut Lot, world: &Arc<World>) -> Resul
         }
         faults.push(tokio::spawn(happen(Arc::clone(world), fault)));
     }
+    let over = Instant::now() + MENDED_WITHIN;
     for fault in faults {
-        fault.await.map_err(|error| error.to_string())?;
+        let ended = timeout_at(over, fault).await;
+        let ended = ended.map_err(|_| "a fault does not end, or a change of the group is never made")?;
+        ended.map_err(|error| error.to_string())?;
     }
     if let Some(organizer) = keeping {
         tokio::spawn(organizer.keep());
