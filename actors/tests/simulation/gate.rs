@@ -19,6 +19,8 @@ use rookery_cluster::testkit::lot::Lot;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+/// How soon it is noticed what became of a node.
+const TICK: Duration = Duration::from_millis(20);
 /// How long it may take until a node is told of others' records.
 const GROWTH_MS: u64 = 1_000;
 
@@ -38,11 +40,23 @@ impl Mood {
         flag(self).load(Ordering::Relaxed)
     }
 
+    /// Waits until the process is no more.
+    pub async fn died(&self) {
+        while !self.is(|mood| &mood.dead) {
+            sleep(TICK).await;
+        }
+    }
+
+    /// Waits while the node stands still.
+    pub async fn thawed(&self) {
+        while self.is(|mood| &mood.frozen) && !self.is(|mood| &mood.dead) {
+            sleep(TICK).await;
+        }
+    }
+
     /// Waits while the node stands still, and for ever once it is dead.
     async fn pass(&self) {
-        while self.is(|mood| &mood.frozen) && !self.is(|mood| &mood.dead) {
-            sleep(Duration::from_millis(20)).await;
-        }
+        self.thawed().await;
         if self.is(|mood| &mood.dead) {
             pending().await
         }

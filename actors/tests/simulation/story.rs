@@ -211,7 +211,11 @@ async fn happen(world: Arc<World>, fault: Fault) {
         Fault::StoreAway(name, time) => set(&world, name, time, |mood| &mood.store_away).await,
         Fault::Drain(name, time) => {
             if let Some(node) = world.node(name) {
-                world.drain(node).await;
+                tokio::select! {
+                    () = world.drain(&node) => {}
+                    // It was killed meanwhile, and is started by who did.
+                    () = node.mood.died() => return,
+                }
                 sleep(time).await;
                 world.start(name).await;
             }

@@ -164,9 +164,7 @@ impl World {
         loop {
             let delay = self.draw(200);
             sleep(Duration::from_millis(delay)).await;
-            while node.mood.is(|mood| &mood.frozen) {
-                sleep(Duration::from_millis(20)).await;
-            }
+            node.mood.thawed().await;
             if node.mood.is(|mood| &mood.dead) {
                 return;
             }
@@ -216,7 +214,9 @@ impl World {
 
     /// Ends a process at once.
     pub fn kill(&self, name: &str) {
-        if let Some(node) = self.nodes.lock().remove(name) {
+        self.nodes.lock().remove(name);
+        // Where it drains it was not among them any more.
+        for node in self.started.lock().iter().filter(|node| node.name == name) {
             node.mood.dead.store(true, Ordering::Relaxed);
         }
         self.network.leave(&NodeId::from(name));
@@ -234,7 +234,7 @@ impl World {
     }
 
     /// Has a node hand over, store everything and end.
-    pub async fn drain(&self, node: Node) {
+    pub async fn drain(&self, node: &Node) {
         self.enter(node.name, NodeState::Draining);
         let table = self.registry.lock().table.clone();
         if let Some(table) = table {
