@@ -76,11 +76,7 @@ impl Attached {
 
     /// `sent` tells of the connection's own message: where its turn in the stream is still to come, it is left out there.
     pub(super) fn tell(&mut self, conversation: ConversationId, seq: u64, head: u64) {
-        let lacks = match &self.phase {
-            Phase::Live => None,
-            Phase::CatchingUp(catch_up) => catch_up.lacks(conversation),
-        };
-        if seq > head || lacks.is_some_and(|from| from <= seq) {
+        if seq > self.reached(conversation, head) {
             self.told.note(conversation, seq);
         }
     }
