@@ -38,10 +38,12 @@ pub const UNSTORED_BYTES: usize = 160 << 20;
 pub const BYTES_A_COMMIT: usize = 4 << 20;
 /// How long a request waits for its conversation before it answers `timeout`.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
-/// Inboxes read from the store together.
-pub const INBOXES_A_READ: usize = 256;
+/// Questions to the store that one read answers together, at most.
+pub const ASKED_A_READ: usize = 256;
 /// Reads of inboxes begin so far apart while many are wanted.
 pub const INBOX_PACE: Duration = Duration::from_millis(8);
+/// The same of messages that may have been sent before: a send waits for it.
+pub const REPEAT_PACE: Duration = Duration::from_millis(2);
 /// Entries read for one step of a replay.
 pub const REPLAY_CHUNK: u64 = 100;
 /// Conversations that are asked at once for a line of an inbox or of `sync`: those not in memory wait for the store. All

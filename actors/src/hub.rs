@@ -18,6 +18,7 @@ use crate::conversation::table::Conversations;
 use crate::defaults;
 use crate::delivery::Rosters;
 use crate::frames::Frames;
+use crate::gather::{self, Gather, Inboxes, Repeats};
 use crate::handover::Handover;
 use crate::heads::Checks;
 use crate::id::{ConnectionId, ConversationId, UserId};
@@ -41,7 +42,6 @@ use crate::session::remote::berth::Berths;
 use crate::session::remote::ends::Ends;
 use crate::session::remote::post::Posts;
 use crate::session::table::Sessions;
-use crate::session::{Loader, run_loader};
 use crate::shard::life::Parked;
 use crate::shard::{Courier, Shard};
 use crate::supervisor::Supervisor;
@@ -72,7 +72,8 @@ pub struct Hub {
     pub rosters: Rosters,
     pub calls: Calls,
     pub projector: Projector,
-    pub loader: Loader,
+    pub inboxes: Gather<Inboxes>,
+    pub repeats: Gather<Repeats>,
     pub cursors: Cursors,
     pub presence: Presence,
     pub names: Names,
@@ -108,7 +109,8 @@ impl Hub {
             let supervisor = supervisor.map_err(|error| PortError::Broken(format!("start a supervisor: {error}")))?;
             shards.push(Shard::new(ShardId(number), supervisor));
         }
-        let (loader, wanted) = Loader::new();
+        let (inboxes, wanted) = Gather::new();
+        let (repeats, sought) = Gather::new();
         let core = Arc::new(Self {
             node: router.own().clone(),
             router,
@@ -124,7 +126,8 @@ impl Hub {
             rosters: Rosters::default(),
             calls: Calls::default(),
             projector: Projector::new(unstored_bytes),
-            loader,
+            inboxes,
+            repeats,
             cursors: Cursors::default(),
             presence: Presence::default(),
             names: Names::default(),
@@ -152,7 +155,8 @@ impl Hub {
         }));
         let tasks = vec![
             tokio::spawn(projector::run(Arc::downgrade(&core))),
-            tokio::spawn(run_loader(Arc::downgrade(&core), wanted)),
+            tokio::spawn(gather::run::<Inboxes>(Arc::downgrade(&core), wanted)),
+            tokio::spawn(gather::run::<Repeats>(Arc::downgrade(&core), sought)),
             tokio::spawn(cursors::run(Arc::downgrade(&core))),
             tokio::spawn(sweep(Arc::downgrade(&core))),
             tokio::spawn(outstanding::run(Arc::downgrade(&core))),

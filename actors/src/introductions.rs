@@ -144,7 +144,7 @@ impl Hub {
     /// Asks the store for the memberships of all sessions; once more later, where it does not answer.
     async fn learn_all(self: &Arc<Self>, _turn: OwnedMutexGuard<()>) {
         let learnt = stream::iter(self.sessions.all()).map(|cell| async move { self.learn_anew(&cell).await });
-        let learnt: Vec<_> = learnt.buffer_unordered(defaults::INBOXES_A_READ).collect().await;
+        let learnt: Vec<_> = learnt.buffer_unordered(defaults::ASKED_A_READ).collect().await;
         if learnt.iter().any(Result::is_err) {
             self.introductions.doubt(Instant::now() + PATIENCE);
         }
@@ -177,7 +177,7 @@ impl Hub {
                 state.departures,
             )
         };
-        let memberships = self.loader.inbox(cell.user).await?.memberships;
+        let memberships = self.inboxes.ask(cell.user).await?.memberships;
         if cell.is_gone() {
             return Ok(true);
         }
@@ -262,7 +262,7 @@ impl Hub {
         }
         loop {
             let before = cell.state().departures;
-            let memberships = self.loader.inbox(cell.user).await?.memberships;
+            let memberships = self.inboxes.ask(cell.user).await?.memberships;
             let Some(membership) = memberships.iter().find(|it| it.conversation == conversation) else {
                 return Ok(false);
             };

@@ -26,6 +26,8 @@ mod delivery;
 #[cfg(feature = "runtime")]
 pub mod frames;
 #[cfg(feature = "runtime")]
+mod gather;
+#[cfg(feature = "runtime")]
 mod handover;
 #[cfg(feature = "runtime")]
 pub mod heads;

@@ -21,5 +21,3 @@ pub mod remote;
 mod replay;
 pub mod state;
 pub mod table;
-
-pub use loader::{Loader, run as run_loader};

@@ -11,9 +11,10 @@ use super::shell::Shell;
 use super::state::{Outcome, Refusal};
 use crate::frames::Frames;
 use crate::hub::Hub;
-use crate::id::UserId;
+use crate::id::{ConversationId, UserId};
 use crate::interchange::{Ask, Delivery, Origin, Question};
-use crate::ports::chats::{Entry, Membership, Profile};
+use crate::ports::PortResult;
+use crate::ports::chats::{Entry, Membership, Profile, Sought};
 use crate::ports::log::Offset;
 use crate::protocol::server::NotificationKind;
 use crate::protocol::{Problem, ServerFrame};
@@ -80,8 +81,11 @@ pub struct Word {
 struct Memory {
     /// The entry a reply names, if it is here.
     replied: Option<Arc<Entry>>,
-    /// There are ids that have left the dedupe window and are not in the store yet.
+    /// Ids have left the dedupe window, and some of these are not in the store yet.
+    is_truncated: bool,
     unstored: bool,
+    /// Nothing of the conversation is known: the send would open it.
+    is_new: bool,
 }
 
 /// Whether a command may go on as far as the store knows: `Some` is the outcome of its first sending.
@@ -97,17 +101,19 @@ async fn clear(core: &Arc<Hub>, ask: &Ask, memory: Memory) -> Result<Option<Outc
             content,
             peer,
         } => {
-            if *repeat && memory.unstored {
-                core.projector.flush_of(ask.conversation).await;
-            }
-            if *repeat && let Some((seq, at)) = core.chats.find(ask.conversation, *from, id).await? {
+            if *repeat
+                && memory.is_truncated
+                && let Some((seq, at)) = sent_before(core, ask.conversation, *from, id, memory.unstored).await?
+            {
                 return Ok(Some(Outcome::Sent {
                     seq,
                     at,
                     duplicate: true,
                 }));
             }
-            if let Some(peer) = peer {
+            if let Some(peer) = peer
+                && memory.is_new
+            {
                 living(core, &[*peer]).await?;
             }
             if let Some(seq) = content.reply_to {
@@ -122,6 +128,25 @@ async fn clear(core: &Arc<Hub>, ask: &Ask, memory: Memory) -> Result<Option<Outc
         }
         _ => Ok(None),
     }
+}
+
+/// The first sending of a client id that left the dedupe window, if there was one.
+async fn sent_before(
+    core: &Arc<Hub>,
+    conversation: ConversationId,
+    from: UserId,
+    id: &str,
+    unstored: bool,
+) -> PortResult<Option<(u64, Timestamp)>> {
+    if unstored {
+        core.projector.flush_of(conversation).await;
+    }
+    let sought = Sought {
+        conversation,
+        from,
+        id: id.to_owned(),
+    };
+    core.repeats.ask(sought).await
 }
 
 async fn living(core: &Arc<Hub>, users: &[UserId]) -> Result<(), Problem> {
@@ -163,6 +188,8 @@ impl Shell {
         let (core, head) = (Arc::clone(&self.core), self.state.head);
         let memory = Memory {
             replied: self.replied_entry(&ask),
+            is_new: self.state.profile.is_none(),
+            is_truncated: self.state.window.is_truncated(),
             unstored: self
                 .state
                 .window
@@ -323,7 +350,6 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::id::ConversationId;
 
     fn line() -> VecDeque<Ask> {
         let typing = Ask {

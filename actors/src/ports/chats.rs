@@ -196,6 +196,15 @@ pub struct RecentId {
     pub at: Timestamp,
 }
 
+/// A message as its sender names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sought {
+    pub conversation: ConversationId,
+    pub from: UserId,
+    /// The client message id.
+    pub id: String,
+}
+
 /// How many client ids a snapshot's `recent` holds at most.
 pub const DEDUPE_WINDOW: usize = 1024;
 /// Entries beyond a cursor that an [`Overview`] counts. Of whoever lacks more the conversation counts in memory, once loaded,
@@ -323,8 +332,8 @@ pub trait ChatStore: Send + Sync + 'static {
     /// One message; `None` when that seq is none or is an update.
     async fn message(&self, conversation: ConversationId, seq: u64) -> PortResult<Option<StoredMessage>>;
 
-    /// The message a sender gave that client id, however long ago: its seq and time.
-    async fn find(&self, conversation: ConversationId, from: UserId, id: &str) -> PortResult<Option<(u64, Timestamp)>>;
+    /// The messages with these client ids, in their order and however old: seq and time of each.
+    async fn find(&self, sought: &[Sought]) -> PortResult<Vec<Option<(u64, Timestamp)>>>;
 
     /// Messages (not updates) beyond `after` and up to `upto` by others than `user`, counted up to `most`.
     async fn unread(

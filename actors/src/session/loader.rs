@@ -1,9 +1,6 @@
-//! Loads inboxes, many users with one read: a reconnect storm must not become a database storm.
+//! Loads the inbox of a session, and brings it up to what the owners of its conversations know.
 
-use std::sync::{Arc, Weak};
-
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use std::sync::Arc;
 
 use super::actor::Msg;
 use super::state::Delivered;
@@ -11,64 +8,8 @@ use super::table::Cell;
 use crate::defaults;
 use crate::heads::Reach;
 use crate::hub::Hub;
-use crate::id::{ConversationId, UserId};
-use crate::ports::chats::Inbox;
-use crate::ports::{PortError, PortResult};
+use crate::id::ConversationId;
 use crate::protocol::Problem;
-
-type Wanted = (UserId, oneshot::Sender<PortResult<Inbox>>);
-
-/// Inboxes that may be wanted at once; beyond it whoever wants one waits for room.
-const WANTED: usize = 8_192;
-
-/// Where inboxes are asked for.
-pub struct Loader {
-    wanted: mpsc::Sender<Wanted>,
-}
-
-impl Loader {
-    pub fn new() -> (Self, mpsc::Receiver<Wanted>) {
-        let (wanted, queue) = mpsc::channel(WANTED);
-        (Self { wanted }, queue)
-    }
-
-    /// The inbox of a user, read together with whatever others are wanted now.
-    pub async fn inbox(&self, user: UserId) -> PortResult<Inbox> {
-        let stopped = || PortError::Unavailable("the node is stopping".into());
-        let (answer, answered) = oneshot::channel();
-        self.wanted.send((user, answer)).await.map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?
-    }
-}
-
-/// Reads what is wanted, until the core is gone. Reads that follow each other closely are held apart, because one read of ten
-/// inboxes costs little more than one of one; a lone user waits for nothing.
-pub async fn run(core: Weak<Hub>, mut queue: mpsc::Receiver<Wanted>) {
-    let mut wanted = Vec::new();
-    let mut next = Instant::now();
-    while queue.recv_many(&mut wanted, defaults::INBOXES_A_READ).await > 0 {
-        if Instant::now() < next {
-            tokio::time::sleep_until(next).await;
-            let room = defaults::INBOXES_A_READ - wanted.len();
-            wanted.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(room));
-        }
-        next = Instant::now() + defaults::INBOX_PACE;
-        let Some(core) = core.upgrade() else { return };
-        let users: Vec<_> = wanted.iter().map(|(user, _)| *user).collect();
-        match core.chats.inboxes(&users).await {
-            Ok(inboxes) => {
-                for ((_, answer), inbox) in wanted.drain(..).zip(inboxes) {
-                    answer.send(Ok(inbox)).ok();
-                }
-            }
-            Err(error) => {
-                for (_, answer) in wanted.drain(..) {
-                    answer.send(Err(error.clone())).ok();
-                }
-            }
-        }
-    }
-}
 
 impl Hub {
     /// Loads a session's inbox where that was not done yet. Of several at once the first to come back counts.
@@ -76,7 +17,7 @@ impl Hub {
         if cell.state().is_loaded() {
             return Ok(());
         }
-        let inbox = tokio::time::timeout(defaults::LOAD_DEADLINE, self.loader.inbox(cell.user)).await;
+        let inbox = tokio::time::timeout(defaults::LOAD_DEADLINE, self.inboxes.ask(cell.user)).await;
         match inbox {
             Ok(Ok(inbox)) => {
                 let first = cell.state().loaded(inbox);

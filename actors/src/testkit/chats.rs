@@ -12,7 +12,8 @@ use rookery_cluster::id::ShardId;
 use crate::id::{ConversationId, UserId};
 use crate::ports::accounts::AccountStore;
 use crate::ports::chats::{
-    ChatStore, Content, Entry, Member, Profile, Projection, Snapshot, Step, StoredChange, StoredMessage, StoredUpdate,
+    ChatStore, Content, Entry, Member, Profile, Projection, Snapshot, Sought, Step, StoredChange, StoredMessage,
+    StoredUpdate,
 };
 use crate::protocol::view::Role;
 use crate::time::Timestamp;
@@ -22,6 +23,23 @@ use crate::time::Timestamp;
 pub struct World {
     pub chats: Arc<dyn ChatStore>,
     pub accounts: Arc<dyn AccountStore>,
+}
+
+impl World {
+    async fn found(&self, conversation: ConversationId, from: UserId, id: &str) -> Option<(u64, Timestamp)> {
+        let sought = [sought(conversation, from, id)];
+        let found = self.chats.find(&sought).await.expect("find");
+        assert_eq!(found.len(), 1);
+        found[0]
+    }
+}
+
+fn sought(conversation: ConversationId, from: UserId, id: &str) -> Sought {
+    Sought {
+        conversation,
+        from,
+        id: id.into(),
+    }
 }
 
 /// Runs the whole suite. `fresh` opens an empty store; `reopened` closes the one it is given and opens the same once more, as

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rookery_actors::conversation::command::{Command, Record};
 use rookery_actors::id::{ConversationId, UserId};
-use rookery_actors::ports::chats::{ChatStore as _, Content, DEDUPE_WINDOW};
+use rookery_actors::ports::chats::{ChatStore as _, Content, DEDUPE_WINDOW, Sought};
 use rookery_actors::ports::log::EventLog as _;
 use rookery_actors::protocol::{ErrorCode, Limits, ServerFrame, Target};
 use rookery_actors::system::NewGroup;
@@ -47,8 +47,13 @@ async fn a_send_that_comes_to_the_log_a_thousand_messages_late_makes_no_second_m
     let paused = world.services.log.writer();
     paused.append(shard, first_send(ada, bob, "once"), 0);
     assert_eq!(client.sent(to, "after").await, said + 1, "the late one has no seq");
-    let found = world.services.chats.find(conversation, ada, "once").await.unwrap();
-    assert_eq!(found.map(|(seq, _)| seq), Some(1));
+    let sought = Sought {
+        conversation,
+        from: ada,
+        id: "once".into(),
+    };
+    let found = world.services.chats.find(&[sought]).await.unwrap();
+    assert_eq!(found[0].map(|(seq, _)| seq), Some(1));
 }
 
 /// Who is refused knows that nothing was sent, and sends again.

@@ -278,7 +278,7 @@ passed_on! {
     fn entries(conversation: ConversationId, from: u64, to: u64, limit: usize) -> Vec<Entry>;
     fn messages(conversation: ConversationId, span: Span, limit: usize) -> (Vec<StoredMessage>, bool);
     fn message(conversation: ConversationId, seq: u64) -> Option<StoredMessage>;
-    fn find(conversation: ConversationId, from: UserId, id: &str) -> Option<(u64, Timestamp)>;
+    fn find(sought: &[Sought]) -> Vec<Option<(u64, Timestamp)>>;
     fn unread(conversation: ConversationId, user: UserId, after: u64, upto: u64, most: u32) -> u32;
     fn inboxes(users: &[UserId]) -> Vec<Inbox>;
     fn heads(conversations: &[ConversationId]) -> Vec<u64>;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rookery_actors::id::{ConversationId, DeviceId, LoginId, UserId};
 use rookery_actors::ports::accounts::{AccountStore, Device};
 use rookery_actors::ports::chats::{
-    ChatStore, Content, CursorUpdate, Entry, Member, Profile, Projection, Span, Step, StoredMessage,
+    ChatStore, Content, CursorUpdate, Entry, Member, Profile, Projection, Sought, Span, Step, StoredMessage,
 };
 use rookery_actors::protocol::view::Role;
 use rookery_actors::time::Timestamp;
@@ -175,16 +175,18 @@ impl Bench {
 
         let meter = Meter::start();
         for pair in &self.pairs {
-            self.chats
-                .find(pair.id, pair.users[0], "never used")
-                .await
-                .expect("find");
+            self.chats.find(&[pair.unused_id()]).await.expect("find");
         }
         meter.print(
             &format!("find a client id among {}", self.pairs[0].head),
             "searches",
             CONVERSATIONS as u64,
         );
+
+        let together: Vec<_> = self.pairs.iter().map(Pair::unused_id).collect();
+        let meter = Meter::start();
+        self.chats.find(&together).await.expect("find");
+        meter.print("the same in one read", "searches", CONVERSATIONS as u64);
 
         let meter = Meter::start();
         for pair in &self.pairs {
@@ -195,6 +197,14 @@ impl Bench {
 }
 
 impl Pair {
+    fn unused_id(&self) -> Sought {
+        Sought {
+            conversation: self.id,
+            from: self.users[0],
+            id: "never used".into(),
+        }
+    }
+
     fn next(&mut self, steps: Vec<Step>) -> Projection {
         self.applied += steps.len() as u64;
         Projection {

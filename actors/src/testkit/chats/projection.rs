@@ -1,6 +1,6 @@
 //! Projections: idempotent, whole, and folded.
 
-use super::{Chat, World, edit, group, member, message, react, stored, three, update};
+use super::{Chat, World, edit, group, member, message, react, sought, stored, three, update};
 use crate::id::{ConversationId, FileId, UserId};
 use crate::ports::chats::{
     Content, DEDUPE_WINDOW, Entry, Member, Profile, RecentId, Step, StoredChange, StoredMessage, StoredReaction,
@@ -32,7 +32,7 @@ async fn what_was_never_projected_is_unknown(world: World) {
     assert_eq!(world.chats.heads(&[id]).await.expect("heads"), [0]);
     assert!(world.chats.entries(id, 0, 100, 10).await.expect("entries").is_empty());
     assert_eq!(world.chats.message(id, 1).await.expect("message"), None);
-    assert_eq!(world.chats.find(id, UserId::fresh(), "x").await.expect("find"), None);
+    assert_eq!(world.found(id, UserId::fresh(), "x").await, None);
 }
 
 async fn a_projection_survives_a_restart(world: World, reopened: &impl AsyncFn(World) -> World) {
@@ -128,7 +128,7 @@ async fn an_entry_that_is_there_is_not_replaced(world: World) {
     .await;
     assert_eq!(chat.message(&world, 1).await, stored(1, ada, "a", "first"));
     assert_eq!(chat.message(&world, 2).await, stored(2, bob, "c", "third"));
-    assert_eq!(world.chats.find(chat.id, bob, "b").await.expect("find"), None);
+    assert_eq!(world.found(chat.id, bob, "b").await, None);
 }
 
 async fn updates_are_folded_into_their_message(world: World) {
@@ -196,7 +196,7 @@ async fn a_deleted_message_leaves_no_text(world: World, reopened: &impl AsyncFn(
     let entries = format!("{:?}", chat.entries(&world).await);
     assert!(!entries.contains("secret") && entries.contains("open two"), "{entries}");
     // Its place and its client id stay taken.
-    let found = world.chats.find(chat.id, ada, "a").await.expect("find");
+    let found = world.found(chat.id, ada, "a").await;
     assert_eq!(found, Some((1, Timestamp(5001))));
     assert_eq!(chat.snapshot(&world).await.recent.len(), 2);
 }
@@ -239,14 +239,26 @@ async fn a_client_id_is_found_however_old(world: World, reopened: &impl AsyncFn(
             _ => bob,
         };
         let id = format!("c{seq}");
-        let found = world.chats.find(chat.id, from, &id).await.expect("find");
+        let found = world.found(chat.id, from, &id).await;
         assert_eq!(found, Some((seq, Timestamp(5000 + seq as i64))), "{id}");
         for stranger in [if from == ada { bob } else { ada }, eve] {
-            assert_eq!(world.chats.find(chat.id, stranger, &id).await.expect("find"), None);
+            assert_eq!(world.found(chat.id, stranger, &id).await, None);
         }
     }
-    assert_eq!(world.chats.find(other.id, ada, "c1").await.expect("find"), None);
-    assert_eq!(world.chats.find(chat.id, ada, "never").await.expect("find"), None);
+    assert_eq!(world.found(other.id, ada, "c1").await, None);
+    assert_eq!(world.found(chat.id, ada, "never").await, None);
+    // Many at once, one of them twice.
+    let many = [
+        sought(other.id, bob, "c30"),
+        sought(chat.id, ada, "never"),
+        sought(chat.id, ada, "c1"),
+        sought(ConversationId::fresh(), ada, "c1"),
+        sought(chat.id, ada, "c1"),
+    ];
+    let [first, last] = [1, 30].map(|seq| Some((seq, Timestamp(5000 + seq as i64))));
+    let found = world.chats.find(&many).await.expect("find");
+    assert_eq!(found, [last, None, first, None, first]);
+    assert_eq!(world.chats.find(&[]).await.expect("find"), []);
 }
 
 async fn roles_change_and_memberships_stay(world: World) {
@@ -294,7 +306,7 @@ async fn assert_buried(world: &World, chat: &Chat, users: [UserId; 3]) {
     assert_eq!(tombstone.applied, chat.applied);
     assert!(chat.entries(world).await.is_empty());
     assert_eq!(world.chats.message(chat.id, 1).await.expect("message"), None);
-    assert_eq!(world.chats.find(chat.id, users[0], "c1").await.expect("find"), None);
+    assert_eq!(world.found(chat.id, users[0], "c1").await, None);
     assert!(
         world
             .chats

@@ -11,7 +11,7 @@ use super::MemoryAccounts;
 use crate::id::{ConversationId, DeviceId, UserId};
 use crate::ports::chats::{
     ChatStore, CursorUpdate, Cursors, DEDUPE_WINDOW, DeviceCursors, Entry, Inbox, Member, Membership, OVERVIEW_ENTRIES,
-    Overview, Profile, Projection, RecentId, Snapshot, Span, Step, StoredChange, StoredMessage, StoredUpdate,
+    Overview, Profile, Projection, RecentId, Snapshot, Sought, Span, Step, StoredChange, StoredMessage, StoredUpdate,
 };
 use crate::ports::{PortError, PortResult};
 use crate::time::Timestamp;
@@ -348,9 +348,12 @@ impl ChatStore for MemoryChats {
         Ok(self.with(conversation, of).flatten())
     }
 
-    async fn find(&self, conversation: ConversationId, from: UserId, id: &str) -> PortResult<Option<(u64, Timestamp)>> {
-        let of = |chat: &mut Chat| chat.ids.get(&(from, id.to_owned())).copied();
-        Ok(self.with(conversation, of).flatten())
+    async fn find(&self, sought: &[Sought]) -> PortResult<Vec<Option<(u64, Timestamp)>>> {
+        let found = sought.iter().map(|one| {
+            let of = |chat: &mut Chat| chat.ids.get(&(one.from, one.id.clone())).copied();
+            self.with(one.conversation, of).flatten()
+        });
+        Ok(found.collect())
     }
 
     async fn unread(

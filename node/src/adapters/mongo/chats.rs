@@ -19,6 +19,7 @@
 //! Cursors stand in the membership and only grow (`$max`), those of the user's devices too; those of devices that are gone
 //! are not shown and dropped in time.
 
+mod clients;
 mod conversation;
 mod entry;
 mod fold;
@@ -35,7 +36,7 @@ use async_trait::async_trait;
 use rookery_actors::id::{ConversationId, UserId};
 use rookery_actors::ports::PortResult;
 use rookery_actors::ports::chats::{
-    ChatStore, CursorUpdate, Cursors, Entry, Inbox, Overview, Projection, Snapshot, Span, StoredMessage,
+    ChatStore, CursorUpdate, Cursors, Entry, Inbox, Overview, Projection, Snapshot, Sought, Span, StoredMessage,
 };
 use rookery_actors::time::Timestamp;
 
@@ -100,8 +101,8 @@ impl ChatStore for MongoChats {
         history::message(&self.mongo, conversation, seq).await
     }
 
-    async fn find(&self, conversation: ConversationId, from: UserId, id: &str) -> PortResult<Option<(u64, Timestamp)>> {
-        history::find(&self.mongo, conversation, from, id).await
+    async fn find(&self, sought: &[Sought]) -> PortResult<Vec<Option<(u64, Timestamp)>>> {
+        clients::find(&self.mongo, sought).await
     }
 
     async fn unread(

@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use rookery_actors::id::{ConversationId, UserId};
 use rookery_actors::ports::PortResult;
 use rookery_actors::ports::chats::{
-    ChatStore, CursorUpdate, Cursors, Entry, Inbox, Overview, Projection, Snapshot, Span, Step, StoredMessage,
+    ChatStore, CursorUpdate, Cursors, Entry, Inbox, Overview, Projection, Snapshot, Sought, Span, Step, StoredMessage,
 };
 use rookery_actors::time::Timestamp;
 
@@ -171,11 +171,9 @@ impl ChatStore for SqliteChats {
         self.db.read(move |sql| history::message(sql, conversation, seq)).await
     }
 
-    async fn find(&self, conversation: ConversationId, from: UserId, id: &str) -> PortResult<Option<(u64, Timestamp)>> {
-        let id = id.to_owned();
-        self.db
-            .read(move |sql| clients::find(sql, conversation, from, &id))
-            .await
+    async fn find(&self, sought: &[Sought]) -> PortResult<Vec<Option<(u64, Timestamp)>>> {
+        let sought = sought.to_vec();
+        self.db.read(move |sql| clients::find(sql, &sought)).await
     }
 
     async fn unread(

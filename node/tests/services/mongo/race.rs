@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rookery_actors::id::{ConversationId, UserId};
-use rookery_actors::ports::chats::ChatStore;
+use rookery_actors::ports::chats::{ChatStore, Sought};
 use rookery_node::adapters::mongo::{Mongo, MongoChats};
 use rookery_node::adapters::sqlite::{SqliteChats, schema};
 
@@ -127,7 +127,12 @@ pub async fn everything(store: &dyn ChatStore, story: &Story) -> String {
         .unwrap();
         for user in &story.users {
             let was = store.was_member(chat.id, *user).await.expect("was_member");
-            let found = store.find(chat.id, *user, "client 1").await.expect("find");
+            let sought = Sought {
+                conversation: chat.id,
+                from: *user,
+                id: "client 1".into(),
+            };
+            let found = store.find(&[sought]).await.expect("find");
             let unread = store
                 .unread(chat.id, *user, 3, snapshot.head, 99)
                 .await

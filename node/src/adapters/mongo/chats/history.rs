@@ -5,10 +5,9 @@ use mongodb::bson::{Document, doc};
 use rookery_actors::id::{ConversationId, UserId};
 use rookery_actors::ports::PortResult;
 use rookery_actors::ports::chats::{Entry, Span, StoredMessage};
-use rookery_actors::time::Timestamp;
 
 use super::super::Mongo;
-use super::super::code::{AsId as _, timestamp};
+use super::super::code::AsId as _;
 use super::super::query::Query;
 use super::entry::{EntryDoc, kind};
 use super::{ENTRIES, inbox, keys};
@@ -82,25 +81,6 @@ pub async fn message(mongo: &Mongo, conversation: ConversationId, seq: u64) -> P
     let found = mongo.find_one::<EntryDoc>(ENTRIES, filter, Document::new());
     let (found, head) = tokio::try_join!(found, head(mongo, conversation))?;
     Ok(found.filter(|_| seq <= head).and_then(EntryDoc::into_message))
-}
-
-/// The message with that sender and client id; the latest, should there be several.
-pub async fn find(
-    mongo: &Mongo,
-    conversation: ConversationId,
-    from: UserId,
-    id: &str,
-) -> PortResult<Option<(u64, Timestamp)>> {
-    let filter = doc! {
-        "message.client": keys::client(conversation, from, id),
-        "from": from.id(),
-        "message.id": id,
-    };
-    let found = mongo.find::<EntryDoc>(ENTRIES, Query::of(filter));
-    let (found, head) = tokio::try_join!(found, head(mongo, conversation))?;
-    let seen = found.iter().filter(|found| found.seq() <= head);
-    let latest = seen.max_by_key(|found| found.seq());
-    Ok(latest.map(|found| (found.seq(), timestamp(found.at))))
 }
 
 /// Messages of others beyond a seq and up to another, counted up to `most`.

@@ -5,18 +5,16 @@
 //! The first reading asks the majority (`find_newest`): a snapshot that is older than what the log was told is stored would
 //! leave a hole.
 
-use mongodb::bson::{Binary, DateTime, Document, Uuid, doc};
+use mongodb::bson::{Document, doc};
 use rookery_actors::id::{ConversationId, UserId};
-use rookery_actors::ports::chats::{DEDUPE_WINDOW, Member, OVERVIEW_ENTRIES, Overview, Profile, RecentId, Snapshot};
+use rookery_actors::ports::chats::{Member, OVERVIEW_ENTRIES, Overview, Profile, Snapshot};
 use rookery_actors::ports::{PortError, PortResult};
-use serde::Deserialize;
 
 use super::super::Mongo;
 use super::super::code::{AsId as _, timestamp};
 use super::super::query::Query;
 use super::conversation::{ConversationDoc, MemberDoc};
-use super::entry::kind;
-use super::{CONVERSATIONS, ENTRIES, MEMBERSHIPS, history, inbox, keys, settle};
+use super::{CONVERSATIONS, MEMBERSHIPS, clients, history, inbox, keys, settle};
 
 /// Readings that a commit may spoil before it is said so: commits of a conversation are tens of milliseconds apart.
 const READINGS: usize = 20;
@@ -97,8 +95,10 @@ async fn whole(
         deleted: stored.deleted,
     };
     if !stored.deleted {
-        (snapshot.members, snapshot.recent) =
-            tokio::try_join!(members(mongo, conversation), recent(mongo, conversation, snapshot.head))?;
+        (snapshot.members, snapshot.recent) = tokio::try_join!(
+            members(mongo, conversation),
+            clients::latest(mongo, conversation, snapshot.head)
+        )?;
         let fields = doc! { "applied": 1 };
         let now = mongo
             .find_one(CONVERSATIONS, doc! { "_id": conversation.id() }, fields)
@@ -118,37 +118,4 @@ async fn members(mongo: &Mongo, conversation: ConversationId) -> PortResult<Vec<
     let query = Query::of(filter).fields(fields).sort(doc! { "_id": 1 });
     let found: Vec<MemberDoc> = mongo.find(MEMBERSHIPS, query).await?;
     found.iter().map(Member::try_from).collect()
-}
-
-#[derive(Deserialize)]
-struct RecentDoc {
-    #[serde(rename = "_id")]
-    key: Binary,
-    from: Uuid,
-    at: DateTime,
-    message: ClientIdDoc,
-}
-
-#[derive(Deserialize)]
-struct ClientIdDoc {
-    id: String,
-}
-
-/// The client ids of the latest messages, oldest first.
-async fn recent(mongo: &Mongo, conversation: ConversationId, head: u64) -> PortResult<Vec<RecentId>> {
-    let mut filter: Document = keys::entries(conversation, 0, head);
-    filter.insert("kind", kind::MESSAGE);
-    let fields = doc! { "from": 1, "at": 1, "message.id": 1 };
-    let query = Query::of(filter)
-        .fields(fields)
-        .sort(doc! { "_id": -1 })
-        .limit(DEDUPE_WINDOW);
-    let found: Vec<RecentDoc> = mongo.find(ENTRIES, query).await?;
-    let recent = found.into_iter().rev().map(|found| RecentId {
-        from: UserId::from_id(found.from),
-        seq: keys::seq(&found.key),
-        at: timestamp(found.at),
-        id: found.message.id,
-    });
-    Ok(recent.collect())
 }

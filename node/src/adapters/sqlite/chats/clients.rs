@@ -4,7 +4,8 @@
 //! are written once. A search scans the chunks, newest first (a millisecond for a million messages), and compares the ids
 //! themselves wherever a hash agrees, so that a collision costs a look and never a message.
 
-use rookery_actors::id::{ConversationId, UserId};
+use rookery_actors::id::UserId;
+use rookery_actors::ports::chats::Sought;
 use rookery_actors::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Result};
 
@@ -63,46 +64,44 @@ impl Chunk {
     }
 }
 
-/// The message with that sender and client id.
-pub fn find(
-    sql: &Connection,
-    conversation: ConversationId,
-    from: UserId,
-    id: &str,
-) -> Result<Option<(u64, Timestamp)>> {
+/// The messages with these senders and client ids, in their order.
+pub fn find(sql: &Connection, sought: &[Sought]) -> Result<Vec<Option<(u64, Timestamp)>>> {
+    sought.iter().map(|one| find_one(sql, one)).collect()
+}
+
+fn find_one(sql: &Connection, sought: &Sought) -> Result<Option<(u64, Timestamp)>> {
     let mut select = sql.prepare_cached("SELECT no, head, clients FROM conversations WHERE id = ?1 AND deleted = 0")?;
-    let row = select.query_row([Id(conversation.0)], |row| {
+    let row = select.query_row([Id(sought.conversation.0)], |row| {
         Ok((No(row.get(0)?), row.get(1)?, row.get(2)?))
     });
     let Some((no, head, latest)) = row.optional()? else {
         return Ok(None);
     };
     let (head, latest): (i64, Vec<u8>) = (head, latest);
-    let sought = Sought { sql, no, from, id };
-    if let Some(found) = sought.scan(number(head as u64), &latest)? {
+    let search = Search { sql, no, sought };
+    if let Some(found) = search.scan(number(head as u64), &latest)? {
         return Ok(Some(found));
     }
     let mut chunks =
         sql.prepare_cached("SELECT key, hashes FROM client_ids WHERE key BETWEEN ?1 AND ?2 ORDER BY key DESC")?;
     let mut rows = chunks.query([no.key(0), no.key(number(head as u64))])?;
     while let Some(row) = rows.next()? {
-        if let Some(found) = sought.scan(seq(row.get(0)?), row.get_ref(1)?.as_blob()?)? {
+        if let Some(found) = search.scan(seq(row.get(0)?), row.get_ref(1)?.as_blob()?)? {
             return Ok(Some(found));
         }
     }
     Ok(None)
 }
 
-struct Sought<'a> {
+struct Search<'a> {
     sql: &'a Connection,
     no: No,
-    from: UserId,
-    id: &'a str,
+    sought: &'a Sought,
 }
 
-impl Sought<'_> {
+impl Search<'_> {
     fn scan(&self, chunk: u64, hashes: &[u8]) -> Result<Option<(u64, Timestamp)>> {
-        let wanted = hash(self.from, self.id);
+        let wanted = hash(self.sought.from, &self.sought.id);
         for (place, hash) in hashes.as_chunks::<WIDTH>().0.iter().enumerate().rev() {
             if *hash == wanted {
                 let seq = chunk * CHUNK + place as u64 + 1;
@@ -118,9 +117,8 @@ impl Sought<'_> {
         let mut select = self
             .sql
             .prepare_cached("SELECT at FROM entries WHERE key = ?1 AND kind = 0 AND sender = ?2 AND client = ?3")?;
-        let row = select.query_row((self.no.key(seq), Id(self.from.0), self.id), |row| {
-            row.get(0).map(Timestamp)
-        });
+        let Sought { from, id, .. } = self.sought;
+        let row = select.query_row((self.no.key(seq), Id(from.0), id), |row| row.get(0).map(Timestamp));
         row.optional()
     }
 }

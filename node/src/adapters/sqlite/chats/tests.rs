@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rookery_actors::id::{ConversationId, UserId};
-use rookery_actors::ports::chats::{ChatStore, Content, Entry, Member, Projection, Step, StoredMessage};
+use rookery_actors::ports::chats::{ChatStore, Content, Entry, Member, Projection, Sought, Step, StoredMessage};
 use rookery_actors::protocol::view::Role;
 use rookery_actors::time::Timestamp;
 use rookery_cluster::id::ShardId;
@@ -62,17 +62,12 @@ async fn ids_whose_hashes_agree_are_told_apart() {
     let [one, other] = pair.unwrap();
     let first = projection(conversation, 1, 1, vec![message(1, from, &one)]);
     chats.project(vec![first]).await.unwrap();
-    assert_eq!(chats.find(conversation, from, &other).await.unwrap(), None);
-    let second = projection(conversation, 2, 2, vec![message(2, from, &other)]);
+    let sought = [one, other].map(|id| Sought { conversation, from, id });
+    let first = Some((1, Timestamp(1)));
+    assert_eq!(chats.find(&sought).await.unwrap(), [first, None]);
+    let second = projection(conversation, 2, 2, vec![message(2, from, &sought[1].id)]);
     chats.project(vec![second]).await.unwrap();
-    assert_eq!(
-        chats.find(conversation, from, &one).await.unwrap(),
-        Some((1, Timestamp(1)))
-    );
-    assert_eq!(
-        chats.find(conversation, from, &other).await.unwrap(),
-        Some((2, Timestamp(2)))
-    );
+    assert_eq!(chats.find(&sought).await.unwrap(), [first, Some((2, Timestamp(2)))]);
 }
 
 fn large_group(conversation: ConversationId) -> Projection {
