@@ -62,7 +62,7 @@ impl Kind for Repeats {
 type Waiting<K> = (<K as Kind>::Question, oneshot::Sender<PortResult<<K as Kind>::Answer>>);
 
 /// Where questions of a kind wait for their read.
-pub type Queue<K> = mpsc::Receiver<Waiting<K>>;
+pub struct Queue<K: Kind>(mpsc::Receiver<Waiting<K>>);
 
 /// Where questions of a kind are asked.
 pub struct Gather<K: Kind> {
@@ -72,7 +72,7 @@ pub struct Gather<K: Kind> {
 impl<K: Kind> Gather<K> {
     pub fn new() -> (Self, Queue<K>) {
         let (waiting, queue) = mpsc::channel(WAITING);
-        (Self { waiting }, queue)
+        (Self { waiting }, Queue(queue))
     }
 
     /// The answer, read together with whatever else is wanted now.
@@ -86,7 +86,7 @@ impl<K: Kind> Gather<K> {
 
 /// Reads what is wanted, until the core is gone. Reads that follow each other closely are held apart, because one of ten
 /// questions costs little more than one of one; a lone question waits for nothing.
-pub async fn run<K: Kind>(core: Weak<Hub>, mut queue: Queue<K>) {
+pub async fn run<K: Kind>(core: Weak<Hub>, Queue(mut queue): Queue<K>) {
     let mut waiting = Vec::new();
     let mut next = Instant::now();
     while queue.recv_many(&mut waiting, defaults::ASKED_A_READ).await > 0 {

@@ -18,7 +18,7 @@ use crate::conversation::table::Conversations;
 use crate::defaults;
 use crate::delivery::Rosters;
 use crate::frames::Frames;
-use crate::gather::{self, Gather, Inboxes, Repeats};
+use crate::gather::{self, Gather, Inboxes, Queue, Repeats};
 use crate::handover::Handover;
 use crate::heads::Checks;
 use crate::id::{ConnectionId, ConversationId, UserId};
@@ -153,15 +153,7 @@ impl Hub {
         core.log.start(Arc::new(Courier {
             core: Arc::downgrade(&core),
         }));
-        let tasks = vec![
-            tokio::spawn(projector::run(Arc::downgrade(&core))),
-            tokio::spawn(gather::run::<Inboxes>(Arc::downgrade(&core), wanted)),
-            tokio::spawn(gather::run::<Repeats>(Arc::downgrade(&core), sought)),
-            tokio::spawn(cursors::run(Arc::downgrade(&core))),
-            tokio::spawn(sweep(Arc::downgrade(&core))),
-            tokio::spawn(outstanding::run(Arc::downgrade(&core))),
-        ];
-        core.tasks.set(tasks).ok();
+        core.tasks.set(background(&core, wanted, sought)).ok();
         if core.router.is_alone() {
             core.open_all().await?;
         }
@@ -406,6 +398,19 @@ impl Hub {
             shard.supervisor.stop();
         }
     }
+}
+
+/// What runs beside the actors, until the core is gone.
+fn background(core: &Arc<Hub>, wanted: Queue<Inboxes>, sought: Queue<Repeats>) -> Vec<JoinHandle<()>> {
+    let core = || Arc::downgrade(core);
+    vec![
+        tokio::spawn(projector::run(core())),
+        tokio::spawn(gather::run(core(), wanted)),
+        tokio::spawn(gather::run(core(), sought)),
+        tokio::spawn(cursors::run(core())),
+        tokio::spawn(sweep(core())),
+        tokio::spawn(outstanding::run(core())),
+    ]
 }
 
 /// Takes what nodes send, this one or another.

@@ -9,15 +9,16 @@ use rookery_cluster::id::NodeId;
 use tokio::sync::oneshot;
 
 use super::command::Record;
+use super::fill::Read;
 use super::hold::{Heir, Word};
 use super::shell::Shell;
 use super::table::Hot;
 use crate::hub::Hub;
 use crate::id::ConversationId;
 use crate::interchange::{Ask, Origin};
-use crate::ports::PortError;
-use crate::ports::chats::StoredMessage;
+use crate::ports::chats::{Entry, StoredMessage};
 use crate::ports::log::Offset;
+use crate::ports::{PortError, PortResult};
 use crate::supervisor::Key;
 
 /// What a conversation's mailbox takes.
@@ -27,6 +28,8 @@ pub enum Msg {
     Cleared(Box<Ask>, Word, Arc<Heir>),
     /// The message a change names, from the store; `None` when there is none.
     Judged(Box<Ask>, Option<Box<StoredMessage>>),
+    /// Stored entries that replays wait for.
+    Filled(Read, PortResult<Vec<Entry>>),
     /// Records of this conversation, in log order.
     Apply(Vec<Readback>),
     /// An append that failed.
@@ -109,6 +112,7 @@ impl Actor for ConversationActor {
             Msg::Ask(ask) => shell.ask(ask),
             Msg::Cleared(ask, word, heir) => shell.cleared(*ask, word, &heir),
             Msg::Judged(ask, message) => shell.judged(*ask, message.map(|message| *message)),
+            Msg::Filled(read, entries) => shell.filled(read, entries),
             Msg::Apply(records) => shell.apply(records),
             Msg::Failed(record, origin, error) => shell.failed(&record, origin, error),
             Msg::Stored { applied, head } => shell.stored(applied, head),

@@ -128,14 +128,8 @@ impl Shell {
 
     /// Updates in memory that the store may not have folded into older messages yet.
     pub(super) fn folds(&self) -> Vec<StoredUpdate> {
-        let (first, head) = (self.tail.first(self.state.head), self.state.head);
-        let unstored = self.tail.range(self.stored_head + 1, head, head);
-        unstored
-            .filter_map(|kept| match kept.entry.as_ref() {
-                Entry::Update(update) if update.of < first => Some(update.clone()),
-                _ => None,
-            })
-            .collect()
+        let head = self.state.head;
+        self.tail.updates(self.stored_head + 1, head, self.tail.first(head))
     }
 }
 

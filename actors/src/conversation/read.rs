@@ -1,21 +1,34 @@
-//! What members may read of a conversation, as far as it is in memory; the asker reads the rest from the store. A line about it
-//! is read from the store altogether where it is not in memory.
+//! What members may read of a conversation, as far as it is in memory; the asker reads the rest from the store, but for the latest
+//! entries, which come into memory for it. A line about it is read from the store altogether where it is not in memory.
 
 use std::sync::Arc;
 
+use super::actor::Msg;
+use super::fill::{Read, Replay};
 use super::shell::Shell;
 use super::state::Refusal;
 use crate::frames::Frames;
 use crate::hub::Hub;
 use crate::id::{ConversationId, UserId};
 use crate::interchange::{Ask, Delivery, Members, Origin, Reply, Slice, Summary};
+use crate::ports::PortResult;
 use crate::ports::chats::{Entry, Profile, Span};
 use crate::protocol::view::Kind;
 use crate::protocol::{Problem, ServerFrame};
 
 impl Shell {
-    /// Entries for a replay. That a session wants one does not say that its user is a member: it may not have heard otherwise.
-    pub(super) fn entries(&self, origin: Origin, user: Option<UserId>, from: u64, to: u64) {
+    /// Entries for a replay, read into the tail first where it should have them.
+    pub(super) fn entries(&mut self, replay: Replay) {
+        let may_read = replay.user.is_none_or(|user| self.reader(user).is_ok());
+        if may_read && self.tail.lacks(replay.from, self.state.head) {
+            self.fill.wait(replay);
+            return self.read_back();
+        }
+        self.replay(replay);
+    }
+
+    /// That a session wants a replay does not say that its user is a member: it may not have heard otherwise.
+    fn replay(&self, Replay { origin, user, from, to }: Replay) {
         // An owner that is behind what another one has told of may not know either who joined since.
         let is_behind = self.state.head < from;
         if let Some(user) = user
@@ -25,6 +38,31 @@ impl Shell {
             return self.refuse(origin, user, refusal);
         }
         self.answer(origin, Ok(Reply::Entries(self.slice(from, to))));
+    }
+
+    /// Reads what the tail lacks for those who wait for it.
+    fn read_back(&mut self) {
+        let Some(read) = self.fill.next(self.stored_head) else {
+            return;
+        };
+        let upto = self.tail.first(self.state.head) - 1;
+        let (core, id) = (Arc::clone(&self.core), self.id);
+        self.core.runtime.spawn(async move {
+            let most = (upto + 1).saturating_sub(read.from) as usize;
+            let entries = core.chats.entries(id, read.from, upto, most).await;
+            core.conversations.tell_hot(id, Msg::Filled(read, entries));
+        });
+    }
+
+    /// What was read comes. Where it could not be read, those who waited ask the store themselves.
+    pub(super) fn filled(&mut self, read: Read, entries: PortResult<Vec<Entry>>) {
+        let waited = self.fill.finish(read);
+        match entries {
+            Ok(entries) => self.tail.fill(self.id, entries, read.folded, self.state.head),
+            Err(error) => error.log(format_args!("read the latest entries of conversation {}", self.id)),
+        }
+        waited.into_iter().for_each(|replay| self.replay(replay));
+        self.read_back();
     }
 
     /// Entries with `from <= seq <= to`: what is older than the tail is left to the store.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::actor::{Msg, Seed};
 use super::audience::Audience;
 use super::command::{Command, Record};
+use super::fill::{Fill, Replay};
 use super::hold::{Announcement, Line, What};
 use super::state::{Outcome, Refusal, State};
 use super::table::Hot;
@@ -33,6 +34,8 @@ pub struct Shell {
     /// Another node owns the conversation.
     retired: bool,
     pub(super) tail: Tail,
+    /// Replays that wait for older entries of it.
+    pub(super) fill: Fill,
     /// Own appends that were not read back yet.
     pub(super) in_flight: u32,
     /// What the store has: everything below this offset, up to that head.
@@ -58,6 +61,7 @@ impl Shell {
             loaded: false,
             retired: false,
             tail: Tail::default(),
+            fill: Fill::default(),
             in_flight: 0,
             stored_applied: 0,
             stored_head: 0,
@@ -108,7 +112,7 @@ impl Shell {
         match question {
             Question::Do { command, repeat } => self.command(origin, command, repeat),
             Question::Change { from, of, change } => self.change(origin, from, of, change),
-            Question::Entries { from, to, user } => self.entries(origin, user, from, to),
+            Question::Entries { from, to, user } => self.entries(Replay { origin, user, from, to }),
             Question::History { user, span, limit } => self.history(origin, user, span, limit),
             Question::Summary { user, read } => self.summary(origin, user, read),
             Question::Members { user, after, limit } => self.members(origin, user, after, limit),
@@ -237,7 +241,7 @@ impl Shell {
         let waiting = self.changing.drain().flat_map(|(_, asks)| asks);
         let held = self.held.drain();
         let held = held.filter_map(|(_, line)| line.heir.leave(line.asks).err()).flatten();
-        for ask in waiting.chain(held) {
+        for ask in waiting.chain(held).chain(self.fill.leave(self.id)) {
             self.core.bounce(ask, false);
         }
         for announcement in std::mem::take(&mut self.announcements) {
@@ -310,6 +314,7 @@ impl Shell {
         let quiet = self.in_flight == 0
             && self.changing.is_empty()
             && self.held.is_empty()
+            && self.fill.is_idle()
             && self.announcements.is_empty()
             && self.stored_applied >= self.state.applied;
         let leaves = quiet && self.core.conversations.leave(self.id);

@@ -11,7 +11,7 @@ use crate::protocol::ServerFrame;
 use crate::protocol::server::{Change, Update};
 use crate::system::view;
 
-/// Stored entries kept for those who come back: one replay's worth (`sync_messages`).
+/// Stored entries kept for those who come back, or read for the first of them: one replay's worth (`sync_messages`).
 const KEPT: usize = 100;
 
 /// One entry and its frame. The frame may be a part of what its whole batch was encoded as.
@@ -44,6 +44,38 @@ impl Tail {
         let start = from.saturating_sub(first) as usize;
         let end = (to + 1).saturating_sub(first) as usize;
         self.entries.iter().take(end).skip(start)
+    }
+
+    /// Whether what begins there is not here, though it is among the latest that are kept.
+    pub fn lacks(&self, from: u64, head: u64) -> bool {
+        from < self.first(head) && from + KEPT as u64 > head
+    }
+
+    /// Takes older entries in that were read from the store, if they end where these begin. Into what was read the updates up
+    /// to `folded` are folded already.
+    pub fn fill(&mut self, conversation: ConversationId, older: Vec<Entry>, folded: u64, head: u64) {
+        let first = self.first(head);
+        let seqs = older.iter().rev().map(Entry::seq);
+        if !seqs.eq((1..first).rev().take(older.len())) {
+            return;
+        }
+        for entry in older.into_iter().rev() {
+            self.entries.push_front(keep(conversation, Arc::new(entry)));
+        }
+        for update in self.updates(folded + 1, head, first) {
+            self.fold(conversation, &update, head);
+        }
+    }
+
+    /// Updates with `from <= seq <= head` of messages below a seq.
+    pub fn updates(&self, from: u64, head: u64, below: u64) -> Vec<StoredUpdate> {
+        let updates = self
+            .range(from, head, head)
+            .filter_map(|kept| match kept.entry.as_ref() {
+                Entry::Update(update) if update.of < below => Some(update.clone()),
+                _ => None,
+            });
+        updates.collect()
     }
 
     /// Takes the next entry.

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rookery_actors::id::{ConversationId, UserId};
 use rookery_actors::ports::chats::ChatStore as _;
 use rookery_actors::ports::log::EventLog as _;
 use rookery_actors::protocol::{ServerFrame, Target};
+use rookery_actors::system::NewGroup;
 use rookery_cluster::id::{NodeId, ShardId};
 
 use crate::support::{SHARDS, World, eventually, until};
@@ -214,4 +216,30 @@ async fn a_conversation_that_was_loading_when_its_shard_left_takes_nothing_from_
     for number in 4..40 {
         assert_eq!(ada.sent(Target::User(bob), &number.to_string()).await, number);
     }
+}
+
+/// A new owner has nothing in memory, and all members come back to it at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_back_to_a_conversation_that_moved_shares_one_read_of_the_store() {
+    let mut world = World::of(&["a", "b"]).await;
+    world.place(&["a"]).await;
+    let (ada, others) = (world.user_of("a"), [(); 12].map(|()| world.user_of("a")));
+    let group = NewGroup {
+        name: "a group".into(),
+        photo: None,
+        description: None,
+        members: others.to_vec(),
+    };
+    let group = world.nodes["a"].create_group(ada, group).await.unwrap().id;
+    let ada = world.connect("a", ada, None).await;
+    for number in 0..30 {
+        ada.sent(Target::Conversation(group), &number.to_string()).await;
+    }
+    world.place(&["b"]).await;
+    let before = world.services.chats.ranges_read();
+    let others = join_all(others.iter().map(|user| world.connect("b", *user, None))).await;
+    for other in others {
+        other.whole(group, 30).await;
+    }
+    assert_eq!(world.services.chats.ranges_read() - before, 1);
 }

@@ -98,6 +98,40 @@ fn a_deletion_takes_the_text_out_of_message_and_edits_even_of_an_edit_that_comes
     }
 }
 
+#[test]
+fn what_is_read_back_stands_before_the_rest_and_has_what_was_said_of_it_meanwhile() {
+    let mut tail = Tail::default();
+    take(&mut tail, Entry::Update(update(5, 2, edit("new"))));
+    take(&mut tail, Entry::Update(update(6, 3, StoredChange::Delete)));
+    assert!(tail.lacks(1, 6) && tail.lacks(4, 6) && !tail.lacks(5, 6));
+    let secret = Entry::Update(update(4, 3, edit("secret")));
+    let whole = vec![message(1), message(2), message(3), secret];
+    for broken in [
+        whole[..3].to_vec(),
+        [&whole[..1], &whole[2..]].concat(),
+        vec![message(5)],
+    ] {
+        tail.fill(id(), broken, 4, 6);
+        assert_eq!(tail.first(6), 5, "it would leave a hole");
+    }
+    tail.fill(id(), whole, 4, 6);
+    let texts = [1, 2, 3].map(|seq| match kept(&tail, seq, 6) {
+        Entry::Message(message) => message.content.body.clone(),
+        Entry::Update(_) => panic!("a message"),
+    });
+    assert_eq!(texts, ["message 1", "new", ""]);
+    let scrubbed = update(4, 3, StoredChange::Edit { body: None });
+    assert_eq!(*kept(&tail, 4, 6), Entry::Update(scrubbed));
+    assert!(!tail.lacks(1, 6));
+}
+
+#[test]
+fn what_is_older_than_what_is_kept_is_left_to_the_store() {
+    let (tail, kept) = (Tail::default(), KEPT as u64);
+    assert!(tail.lacks(901, 900 + kept) && !tail.lacks(900, 900 + kept));
+    assert!(!tail.lacks(901 + kept, 900 + kept), "it is still to come");
+}
+
 proptest! {
     #[test]
     fn the_tail_ends_at_the_head_has_no_hole_and_all_that_is_not_stored(

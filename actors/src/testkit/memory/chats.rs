@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -22,6 +23,8 @@ pub struct MemoryChats {
     chats: Mutex<BTreeMap<ConversationId, Chat>>,
     /// Conversations of which nothing more is taken.
     refused: Mutex<Vec<ConversationId>>,
+    /// How often entries of a range were read.
+    ranges: AtomicU64,
     /// Whether loads of conversations have to wait.
     held: watch::Sender<bool>,
 }
@@ -212,6 +215,7 @@ impl MemoryChats {
             accounts,
             chats: Mutex::default(),
             refused: Mutex::default(),
+            ranges: AtomicU64::new(0),
             held: watch::Sender::new(false),
         }
     }
@@ -230,6 +234,11 @@ impl MemoryChats {
     /// Holds loads of conversations back, as a store does that is slow; letting go answers them.
     pub fn hold(&self, hold: bool) {
         self.held.send_replace(hold);
+    }
+
+    /// How often entries of a range were read until now.
+    pub fn ranges_read(&self) -> u64 {
+        self.ranges.load(Ordering::Relaxed)
     }
 
     fn with<T>(&self, conversation: ConversationId, act: impl FnOnce(&mut Chat) -> T) -> Option<T> {
@@ -303,6 +312,7 @@ impl ChatStore for MemoryChats {
     }
 
     async fn entries(&self, conversation: ConversationId, from: u64, to: u64, limit: usize) -> PortResult<Vec<Entry>> {
+        self.ranges.fetch_add(1, Ordering::Relaxed);
         let of = |chat: &mut Chat| match from <= to {
             true => chat
                 .entries
