@@ -91,7 +91,7 @@ impl KafkaLog {
         let ledger = Arc::new(Ledger::new(shards, Arc::clone(&health)));
         let pump = {
             let (settings, ledger, health) = (settings.clone(), Arc::clone(&ledger), Arc::clone(&health));
-            let made = tokio::task::spawn_blocking(move || Pump::open(&settings, ledger, health)).await;
+            let made = tokio::task::spawn_blocking(move || Pump::open(&settings, ledger, health, patience)).await;
             made.map_err(|error| PortError::Broken(format!("kafka: {error}")))??
         };
         let committed = committed(&consumer, shards, patience).await?;
@@ -163,7 +163,7 @@ async fn committed(consumer: &Consumer, shards: u16, patience: Duration) -> Port
     let deadline = Instant::now() + patience;
     loop {
         match consumer.committed((0..shards).collect()).await {
-            Err(PortError::Unavailable(_)) if Instant::now() < deadline => {}
+            Err(PortError::Unavailable(_)) if Instant::now() < deadline => tokio::time::sleep(topic::PAUSE).await,
             outcome => return outcome,
         }
     }

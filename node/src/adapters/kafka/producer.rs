@@ -23,6 +23,7 @@ use rookery_cluster::id::ShardId;
 use super::client::{self, Health, MEET_AGAIN};
 use super::gate::{Gate, Ready};
 use super::ledger::Ledger;
+use super::topic::PAUSE;
 use super::turns::Turns;
 use super::{Settings, broken};
 
@@ -102,8 +103,9 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// Makes a producer that is ready for its first record. Blocks.
-    pub fn open(settings: &Settings, ledger: Arc<Ledger>, health: Arc<Health>) -> PortResult<Self> {
+    /// Makes a producer that is ready for its first record, within `patience`. Blocks.
+    pub fn open(settings: &Settings, ledger: Arc<Ledger>, health: Arc<Health>, patience: Duration) -> PortResult<Self> {
+        let deadline = Instant::now() + patience;
         let mut this = Self {
             settings: settings.clone(),
             ledger,
@@ -115,8 +117,16 @@ impl Pump {
             heard: (0, Instant::now()),
             ready: Vec::new(),
         };
-        this.current = Some(this.make()?);
-        Ok(this)
+        loop {
+            match this.make() {
+                // Brokers that have just been met may be slow to answer another connection.
+                Err(PortError::Unavailable(_)) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+                made => {
+                    this.current = Some(made?);
+                    return Ok(this);
+                }
+            }
+        }
     }
 
     fn make(&self) -> PortResult<BaseProducer<Answers>> {

@@ -10,13 +10,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use rookery_actors::ports::{PortError, PortResult};
 
-use super::client::{Health, Quiet};
+use super::client::{Health, MEET_AGAIN, Quiet};
 use super::offsets::Consumer;
 use super::{Settings, client};
 
 /// One attempt to reach a broker.
 const ATTEMPT: Duration = Duration::from_secs(1);
-const PAUSE: Duration = Duration::from_millis(100);
+/// Between attempts that may fail at once.
+pub const PAUSE: Duration = Duration::from_millis(100);
 
 /// By whose clock records are dated: by the brokers'. They refuse what a node dates more than an hour ahead, and retention would
 /// delete at once what one dates long ago.
@@ -104,6 +105,7 @@ async fn look(
     health: &Health,
     deadline: Instant,
 ) -> PortResult<Option<Shape>> {
+    let mut met = Instant::now();
     loop {
         let topic = settings.topic.clone();
         let answer = consumer
@@ -121,6 +123,10 @@ async fn look(
         match error {
             PortError::Unavailable(_) if Instant::now() < deadline => {}
             error => return Err(error),
+        }
+        if met.elapsed() >= MEET_AGAIN {
+            met = Instant::now();
+            consumer.meet_again();
         }
     }
 }
