@@ -47,10 +47,10 @@ impl Fill {
 
     /// The read that is to begin, if one is wanted and none is under way: from as far back as anybody waits for.
     pub fn next(&mut self, stored: u64) -> Option<Read> {
-        let from = self.waiting.iter().map(|replay| replay.from).min()?;
         if self.reading.is_some() {
             return None;
         }
+        let from = self.waiting.iter().map(|replay| replay.from).min()?;
         self.reading = Some(Read { from, folded: stored });
         self.reading
     }

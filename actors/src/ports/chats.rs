@@ -116,10 +116,11 @@ impl StoredMessage {
         match &update.change {
             _ if self.deleted => {}
             StoredChange::Edit { body } => {
+                // Without its text it is still an edit: the deletion that took the text is to come.
                 if let Some(body) = body {
                     self.content.body.clone_from(body);
-                    self.edited_at = Some(update.at);
                 }
+                self.edited_at = Some(update.at);
             }
             StoredChange::Delete => {
                 self.deleted = true;

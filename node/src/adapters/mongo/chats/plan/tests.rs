@@ -121,6 +121,20 @@ fn a_text_that_is_deleted_in_the_same_batch_is_not_in_the_plan() {
 }
 
 #[test]
+fn a_message_that_was_there_ends_as_it_would_have_been_new() {
+    let steps = vec![
+        message(1),
+        step(update(2, 1, edit("second"))),
+        step(update(3, 1, StoredChange::Delete)),
+    ];
+    let plan = of(vec![projection(ConversationId::fresh(), 1, steps)]).remove(0);
+    let mut there = stored(1);
+    assert_eq!(fold_new(&mut there, 0, &plan.updates[&1]), Some(3));
+    assert_eq!(there, plan.messages[&1].0);
+    assert_eq!(there.edited_at, Some(Timestamp(2)));
+}
+
+#[test]
 fn a_user_stands_as_the_last_step_says() {
     let [ada, bob, eve] = [UserId::fresh(), UserId::fresh(), UserId::fresh()];
     let steps = vec![
