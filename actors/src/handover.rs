@@ -25,7 +25,7 @@ use crate::conversation::actor::Msg;
 use crate::defaults;
 use crate::hub::Hub;
 use crate::id::ConversationId;
-use crate::interchange::{Ask, Origin, Peer, Placing, Question};
+use crate::interchange::{Ask, Change, Origin, Peer, Placing, Question};
 use crate::ports::PortResult;
 use crate::shard::life::{Opening, Phase};
 
@@ -372,7 +372,18 @@ impl Hub {
 pub fn again(conversation: ConversationId, origin: Origin, command: crate::conversation::command::Command) -> Ask {
     use crate::conversation::command::Command;
     let question = match command {
-        Command::Update { from, of, change } => Question::Change { from, of, change },
+        Command::Update {
+            from,
+            of,
+            change,
+            idempotency,
+        } => Question::Change(Change {
+            from,
+            of,
+            change,
+            idempotency,
+            repeat: true,
+        }),
         command => Question::Do { command, repeat: false },
     };
     Ask {

@@ -25,7 +25,7 @@ use crate::conversation::state::Outcome;
 use crate::frames::Frames;
 use crate::heads::Heads;
 use crate::id::{ConnectionId, ConversationId, DeviceId, FileId, LoginId, UserId};
-use crate::ports::chats::{Entry, Member, Membership, Span, StoredUpdate};
+use crate::ports::chats::{Entry, Member, Membership, Span, StoredChange, StoredUpdate};
 use crate::protocol::codec::read_msgpack;
 use crate::protocol::view::Kind;
 use crate::protocol::{CloseCode, Problem};
@@ -178,11 +178,7 @@ pub enum Question {
     /// A change; `repeat` says that the client may have sent it before, so that even old messages are searched for its id.
     Do { command: Command, repeat: bool },
     /// An edit, deletion or reaction, to be judged against the message it names.
-    Change {
-        from: UserId,
-        of: u64,
-        change: crate::ports::chats::StoredChange,
-    },
+    Change(Change),
     /// Entries for a member's replay; for whoever may have them in any case, where nobody is named.
     Entries {
         from: u64,
@@ -207,6 +203,22 @@ pub enum Question {
     /// About a user rather than a conversation: asked of the owner of that user's session, whose id stands in for the
     /// conversation's.
     User(UserQuestion),
+}
+
+/// An edit, a deletion or a reaction that a user wants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    pub from: UserId,
+    /// The message.
+    pub of: u64,
+    pub change: StoredChange,
+    /// The idempotency key: names what the user asked for once, however often nodes ask each other for it. What has none is of an
+    /// older release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<u64>,
+    /// A node may have asked for it before, so that what it made is looked for in the store too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub repeat: bool,
 }
 
 /// What is asked of the owner of a user's session.

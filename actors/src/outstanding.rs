@@ -2,8 +2,8 @@
 //!
 //! An ask of another node may get lost with its link, or find that its owner is none any more. So the asker keeps it, sends it
 //! again to whoever owns the conversation by then, and answers it itself when its time is over. Sending again is safe: a
-//! client message id never makes two messages, and what else may have been done already is answered as if it had been done
-//! now ([`settled`]).
+//! client message id never makes two messages, an idempotency key never two edits ([`Change`]), and what else may have been
+//! done already is answered as if it had been done now ([`settled`]).
 //!
 //! A user's sends in a conversation are asked in their order ([`table`]): none goes to a node while an earlier one waits for
 //! another, or is unanswered since it was asked on this node, which owned the conversation then.
@@ -25,6 +25,8 @@ use crate::conversation::state::Outcome;
 use crate::defaults;
 use crate::hub::Hub;
 use crate::id::{ConversationId, Numbers};
+#[cfg(doc)]
+use crate::interchange::Change;
 use crate::interchange::{Answer, Ask, Forwarded, Origin, Peer, Question, Reply};
 use crate::protocol::{ErrorCode, Problem};
 use crate::session::table::Cell;

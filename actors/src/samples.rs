@@ -100,7 +100,14 @@ pub fn command() -> BoxedStrategy<Command> {
             content,
             peer
         }),
-        (user(), any::<u64>(), change()).prop_map(|(from, of, change)| Command::Update { from, of, change }),
+        (user(), any::<u64>(), change(), of(any::<u64>())).prop_map(|(from, of, change, idempotency)| {
+            Command::Update {
+                from,
+                of,
+                change,
+                idempotency,
+            }
+        }),
         (user(), text(), of(file()), description(), users()).prop_map(|(by, name, photo, description, members)| {
             Command::Create {
                 by,
@@ -153,13 +160,14 @@ pub fn stored_message() -> BoxedStrategy<StoredMessage> {
 
 pub fn stored_update() -> BoxedStrategy<StoredUpdate> {
     let change = prop_oneof![4 => change(), 1 => Just(StoredChange::Edit { body: None })];
-    (any::<u64>(), any::<u64>(), user(), time(), change)
-        .prop_map(|(seq, of, from, at, change)| StoredUpdate {
+    (any::<u64>(), any::<u64>(), user(), time(), change, of(any::<u64>()))
+        .prop_map(|(seq, of, from, at, change, idempotency)| StoredUpdate {
             seq,
             of,
             from,
             at,
             change,
+            idempotency,
         })
         .boxed()
 }

@@ -13,6 +13,7 @@ pub mod batch;
 pub mod catch_up;
 pub mod cursors;
 pub mod hold;
+mod idempotency;
 pub mod link;
 mod loader;
 mod questions;

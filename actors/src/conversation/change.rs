@@ -1,4 +1,8 @@
 //! Edits, deletions and reactions: each is judged against the message it names, one at a time a message.
+//!
+//! Nodes ask again for what a broken link or a move left without an answer, and it may have been made by then. A reaction or a
+//! deletion is known again by what it did. Not so an edit: another may stand since, which it must not undo. So each asking of a
+//! user has an idempotency key, which its update keeps.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,25 +14,29 @@ use super::update::{Judgement, judge};
 use crate::defaults;
 use crate::hub::Hub;
 use crate::id::{ConversationId, UserId};
-use crate::interchange::{Ask, Origin, Question, Reply};
+use crate::interchange::{Ask, Change, Origin, Question, Reply};
 use crate::ports::PortResult;
 use crate::ports::chats::{Entry, StoredChange, StoredMessage, StoredUpdate};
 use crate::protocol::Problem;
 
+/// What memory or the store knows of a change's message.
+#[derive(Default)]
+pub struct Found {
+    message: Option<Box<StoredMessage>>,
+    /// The seq of what an earlier asking made.
+    made: Option<u64>,
+}
+
 impl Shell {
-    pub(super) fn change(&mut self, origin: Origin, from: UserId, of: u64, change: StoredChange) {
-        let command = Command::Update {
-            from,
-            of,
-            change: change.clone(),
-        };
-        if let Err(refusal) = self.state.check(&command) {
+    pub(super) fn change(&mut self, origin: Origin, change: Change) {
+        let (from, of) = (change.from, change.of);
+        if let Err(refusal) = self.state.check_change(from, of) {
             return self.refuse(origin, from, refusal);
         }
         let ask = Ask {
             conversation: self.id,
             origin,
-            question: Question::Change { from, of, change },
+            question: Question::Change(change),
         };
         match self.changing.get_mut(&of) {
             Some(waiting) if waiting.len() >= defaults::CHANGES_WAITING => {
@@ -45,47 +53,81 @@ impl Shell {
     /// Finds the message a change names, in memory or in the store.
     fn start_change(&mut self, of: u64, ask: Ask) {
         self.changing.insert(of, VecDeque::new());
-        match self.tail.get(of, self.state.head).map(|kept| kept.entry.as_ref()) {
-            Some(Entry::Message(message)) => {
-                let message = message.clone();
-                self.judged(ask, Some(message));
-            }
-            Some(Entry::Update(_)) => self.judged(ask, None),
-            None => self.look_up(of, ask),
+        // What is in memory now may be in the store alone when that was asked.
+        if let Question::Change(change) = &ask.question
+            && let made @ Some(_) = self.made(change)
+        {
+            let found = Found { message: None, made };
+            return self.judged(ask, Ok(found));
         }
+        let message = match self.tail.get(of, self.state.head).map(|kept| kept.entry.as_ref()) {
+            Some(Entry::Message(message)) => Some(Box::new(message.clone())),
+            Some(Entry::Update(_)) => None,
+            None => return self.look_up(of, ask),
+        };
+        self.judged(ask, Ok(Found { message, made: None }));
     }
 
     fn look_up(&self, of: u64, ask: Ask) {
         let core = Arc::clone(&self.core);
-        let folds = self.folds();
+        let (folds, first) = (self.folds(), self.tail.first(self.state.head));
         self.core.runtime.spawn(async move {
-            let found = core.chats.message(ask.conversation, of).await;
-            let message = found.unwrap_or_default().map(|mut message| {
-                message.fold_all(&folds);
-                Box::new(message)
-            });
-            core.go_on(ask, |ask| Msg::Judged(ask, message));
+            let found = find(&core, &ask, (of, first.saturating_sub(1)), &folds).await;
+            core.go_on(ask, |ask| Msg::Judged(ask, found));
         });
     }
 
-    /// Goes on with a change whose message was found.
-    pub(super) fn judged(&mut self, ask: Ask, message: Option<StoredMessage>) {
-        let Question::Change { from, of, change } = ask.question else {
+    /// Goes on with a change whose message was looked for.
+    pub(super) fn judged(&mut self, ask: Ask, found: PortResult<Found>) {
+        let Question::Change(change) = ask.question else {
             return;
         };
-        let judgement = match &message {
-            None => Judgement::Refuse(Problem::not_found("message")),
-            Some(message) => {
-                let role = self.state.members.get(&from).map(|member| member.role);
-                judge(message, from, role.filter(|_| !self.id.is_direct()), &change)
+        let of = change.of;
+        match self.judgement(&change, found) {
+            Judgement::Append => {
+                let command = Command::Update {
+                    from: change.from,
+                    of,
+                    change: change.change,
+                    idempotency: change.idempotency,
+                };
+                return self.append(ask.origin, command, self.state.head);
             }
-        };
-        match judgement {
-            Judgement::Append => return self.append(ask.origin, Command::Update { from, of, change }, self.state.head),
             Judgement::Refuse(problem) => self.answer(ask.origin, Err(problem)),
-            Judgement::Repeat => self.repeated(ask.origin, from, of, change),
+            Judgement::Made(seq) => self.answer(ask.origin, Ok(Reply::Repeated { seq: Some(seq) })),
+            Judgement::Repeat => self.repeated(ask.origin, change.from, of, change.change),
         }
         self.change_settled(of);
+    }
+
+    fn judgement(&self, change: &Change, found: PortResult<Found>) -> Judgement {
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return Judgement::Refuse(error.into()),
+        };
+        if let Some(seq) = found.made.or_else(|| self.made(change)) {
+            return Judgement::Made(seq);
+        }
+        let Some(message) = found.message else {
+            return Judgement::Refuse(Problem::not_found("message"));
+        };
+        let role = self.state.members.get(&change.from).map(|member| member.role);
+        judge(
+            &message,
+            change.from,
+            role.filter(|_| !self.id.is_direct()),
+            &change.change,
+        )
+    }
+
+    /// What an earlier asking for it made, as far as that is in memory.
+    fn made(&self, change: &Change) -> Option<u64> {
+        let (head, is_made) = (self.state.head, made_by(change)?);
+        let mut since = self.tail.range(change.of, head, head);
+        since.find_map(|kept| match kept.entry.as_ref() {
+            Entry::Update(update) if is_made(update) => Some(update.seq),
+            _ => None,
+        })
     }
 
     /// The next change of a message may go on.
@@ -131,6 +173,28 @@ impl Shell {
         let head = self.state.head;
         self.tail.updates(self.stored_head + 1, head, self.tail.first(head))
     }
+}
+
+/// The message of a change, with `folds` folded in, and what an earlier asking for it made in that range.
+async fn find(core: &Hub, ask: &Ask, range: (u64, u64), folds: &[StoredUpdate]) -> PortResult<Found> {
+    let Question::Change(change) = &ask.question else {
+        return Ok(Found::default());
+    };
+    let made = match made_by(change).filter(|_| change.repeat) {
+        Some(is_made) => find_update(core, ask.conversation, range, is_made).await?,
+        None => None,
+    };
+    let mut message = core.chats.message(ask.conversation, change.of).await?.map(Box::new);
+    if let Some(message) = &mut message {
+        message.fold_all(folds);
+    }
+    Ok(Found { message, made })
+}
+
+/// What tells the update that an earlier asking for a change made.
+fn made_by(change: &Change) -> Option<impl Fn(&StoredUpdate) -> bool + use<>> {
+    let (from, key) = (change.from, change.idempotency?);
+    Some(move |update: &StoredUpdate| update.idempotency == Some(key) && update.from == from)
 }
 
 /// A deletion repeats anybody's, a reaction only one's own.

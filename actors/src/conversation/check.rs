@@ -52,14 +52,7 @@ impl State {
             Command::Send {
                 from, content, peer, ..
             } => self.check_send(*from, content, *peer),
-            Command::Update { from, of, .. } => {
-                self.role(*from)?;
-                if *of == 0 || *of > self.head {
-                    Err(Problem::not_found("message").into())
-                } else {
-                    Ok(())
-                }
-            }
+            Command::Update { from, of, .. } => self.check_change(*from, *of),
             Command::Create { .. } if self.profile.is_some() => {
                 Err(Problem::new(ErrorCode::Conflict, "the group exists").into())
             }
@@ -69,6 +62,15 @@ impl State {
             Command::SetRole { by, user, role } => self.check_role(*by, *user, *role),
             Command::Delete { by } => self.owns(*by),
         }
+    }
+
+    /// Whether a user may change anything of a message that may exist.
+    pub(super) fn check_change(&self, from: UserId, of: u64) -> Result<(), Refusal> {
+        self.role(from)?;
+        if of == 0 || of > self.head {
+            return Err(Problem::not_found("message").into());
+        }
+        Ok(())
     }
 
     fn check_send(&self, from: UserId, content: &Content, peer: Option<UserId>) -> Result<(), Refusal> {

@@ -22,6 +22,9 @@ pub enum Command {
         from: UserId,
         of: u64,
         change: StoredChange,
+        /// The idempotency key of the asking: see [`Change`](crate::interchange::Change).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idempotency: Option<u64>,
     },
     /// Makes a group.
     Create {

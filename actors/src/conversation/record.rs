@@ -97,6 +97,8 @@ struct WireUpdate {
     /// The new text or the emoji.
     #[prost(string, tag = "4")]
     text: String,
+    #[prost(fixed64, optional, tag = "5")]
+    idempotency: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -223,7 +225,7 @@ fn send_to_wire(from: &UserId, id: &str, content: &Content, peer: Option<&UserId
     }
 }
 
-fn update_to_wire(from: &UserId, of: u64, change: &StoredChange) -> WireUpdate {
+fn update_to_wire(from: &UserId, of: u64, change: &StoredChange, idempotency: Option<u64>) -> WireUpdate {
     let (kind, text) = match change {
         StoredChange::Edit { body } => (1, body.clone().unwrap_or_default()),
         StoredChange::Delete => (2, String::new()),
@@ -234,6 +236,7 @@ fn update_to_wire(from: &UserId, of: u64, change: &StoredChange) -> WireUpdate {
         of,
         kind,
         text,
+        idempotency,
     }
 }
 
@@ -245,7 +248,12 @@ fn to_wire(command: &Command) -> WireCommand {
             content,
             peer,
         } => WireCommand::Send(send_to_wire(from, id, content, peer.as_ref())),
-        Command::Update { from, of, change } => WireCommand::Update(update_to_wire(from, *of, change)),
+        Command::Update {
+            from,
+            of,
+            change,
+            idempotency,
+        } => WireCommand::Update(update_to_wire(from, *of, change, *idempotency)),
         Command::Create {
             by,
             name,
@@ -318,6 +326,7 @@ fn update_from_wire(update: WireUpdate) -> Result<Command, Undecodable> {
         from: user(&update.from)?,
         of: update.of,
         change,
+        idempotency: update.idempotency,
     })
 }
 

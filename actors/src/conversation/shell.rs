@@ -111,7 +111,7 @@ impl Shell {
         let Ask { origin, question, .. } = *ask;
         match question {
             Question::Do { command, repeat } => self.command(origin, command, repeat),
-            Question::Change { from, of, change } => self.change(origin, from, of, change),
+            Question::Change(change) => self.change(origin, change),
             Question::Entries { from, to, user } => self.entries(Replay { origin, user, from, to }),
             Question::History { user, span, limit } => self.history(origin, user, span, limit),
             Question::Summary { user, read } => self.summary(origin, user, read),

@@ -2,11 +2,11 @@
 //! that was read back does. Applying depends on the state and the record alone, so that every reader of the log comes to
 //! the same state.
 
+mod applied;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
+pub use self::applied::{Applied, Event, Outcome};
 use super::authors::Authors;
 use super::command::{Command, Record};
 use super::window::{Key, Window};
@@ -39,59 +39,6 @@ pub enum Refusal {
     /// The author is no member: whether that is `not_member` or `not_found` depends on the past, which the store knows.
     Outsider,
     Problem(Problem),
-}
-
-/// What a command came to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Outcome {
-    Sent {
-        seq: u64,
-        at: Timestamp,
-        duplicate: bool,
-    },
-    Updated {
-        seq: u64,
-    },
-    /// The profile or the members changed, or were so already.
-    Settled,
-}
-
-/// What others have to learn.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    Entry(Arc<Entry>),
-    Joined(Vec<UserId>),
-    Left(Vec<UserId>),
-    /// Name, photo, description or roles.
-    Changed,
-    /// The group is gone; these were its members.
-    Deleted(Vec<UserId>),
-}
-
-/// The result of one record.
-#[derive(Debug, PartialEq)]
-pub struct Applied {
-    pub outcome: Result<Outcome, Refusal>,
-    pub steps: Vec<Step>,
-    pub events: Vec<Event>,
-}
-
-impl Applied {
-    fn refused(refusal: Refusal) -> Self {
-        Self {
-            outcome: Err(refusal),
-            steps: Vec::new(),
-            events: Vec::new(),
-        }
-    }
-
-    fn settled() -> Self {
-        Self {
-            outcome: Ok(Outcome::Settled),
-            steps: Vec::new(),
-            events: Vec::new(),
-        }
-    }
 }
 
 impl From<Problem> for Refusal {
@@ -167,7 +114,12 @@ impl State {
                 content,
                 peer,
             } => self.send(at, from, id, content, peer),
-            Command::Update { from, of, change } => self.update(at, from, of, change),
+            Command::Update {
+                from,
+                of,
+                change,
+                idempotency,
+            } => self.update(at, from, (of, change), idempotency),
             Command::Create {
                 by,
                 name,
@@ -264,7 +216,13 @@ impl State {
         applied
     }
 
-    fn update(&mut self, at: Timestamp, from: UserId, of: u64, change: StoredChange) -> Applied {
+    fn update(
+        &mut self,
+        at: Timestamp,
+        from: UserId,
+        (of, change): (u64, StoredChange),
+        idempotency: Option<u64>,
+    ) -> Applied {
         self.head += 1;
         self.active_at = self.active_at.max(at);
         let mut applied = Applied::settled();
@@ -274,6 +232,7 @@ impl State {
             from,
             at,
             change,
+            idempotency,
         }));
         applied.outcome = Ok(Outcome::Updated { seq: self.head });
         applied
@@ -466,25 +425,6 @@ impl State {
             applied.merge(self.touch(at));
         }
         applied
-    }
-}
-
-impl Applied {
-    fn push(&mut self, entry: Entry) {
-        let entry = Arc::new(entry);
-        self.steps.push(Step::Entry(Arc::clone(&entry)));
-        self.events.push(Event::Entry(entry));
-    }
-
-    fn merge(&mut self, other: Self) {
-        self.steps.extend(other.steps);
-        for event in other.events {
-            match (&event, self.events.last_mut()) {
-                (Event::Changed, Some(Event::Changed)) => {}
-                (Event::Joined(more), Some(Event::Joined(users))) => users.extend(more),
-                _ => self.events.push(event),
-            }
-        }
     }
 }
 

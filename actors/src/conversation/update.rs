@@ -10,6 +10,8 @@ use crate::protocol::{ErrorCode, Problem};
 pub enum Judgement {
     /// It takes a seq.
     Append,
+    /// This very asking made that seq: answered with it.
+    Made(u64),
     /// It was made before: answered as then, without a seq.
     Repeat,
     Refuse(Problem),

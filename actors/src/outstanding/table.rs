@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::conversation::command::Command;
 use crate::defaults;
 use crate::id::{ConversationId, UserId};
-use crate::interchange::{Ask, Origin, Question};
+use crate::interchange::{Ask, Change, Origin, Question};
 use crate::session::table::Cell;
 
 #[derive(Default)]
@@ -75,6 +75,10 @@ impl Waiting {
                 command: command.clone(),
                 repeat: *repeat || self.doubtful,
             },
+            Question::Change(change) => Question::Change(Change {
+                repeat: change.repeat || self.doubtful,
+                ..change.clone()
+            }),
             other => other.clone(),
         }
     }

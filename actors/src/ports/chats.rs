@@ -79,6 +79,9 @@ pub struct StoredUpdate {
     pub from: UserId,
     pub at: Timestamp,
     pub change: StoredChange,
+    /// The idempotency key of the asking that made it; older ones have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use tokio::time::Instant;
 
 use super::actor::Msg;
+use super::idempotency;
 use super::remote::window;
 use super::state::Phase;
 use super::table::{Cell, Unanswered};
@@ -14,7 +15,7 @@ use crate::defaults;
 use crate::frames::Frames;
 use crate::hub::Hub;
 use crate::id::{ConnectionId, ConversationId, DeviceId, UserId};
-use crate::interchange::{Ask, Origin, Question};
+use crate::interchange::{Ask, Change, Origin, Question};
 use crate::outlet::{Outlet, Urgency};
 use crate::ports::chats::StoredChange;
 use crate::protocol::client::Request;
@@ -33,6 +34,8 @@ pub struct Link {
     outlet: Weak<dyn Outlet>,
     /// Sends of this connection, counted as far as they may be repeats of what an earlier one left unanswered.
     sends: AtomicU32,
+    /// How many of the next changes its node may have asked another node for.
+    asked_before: AtomicU32,
 }
 
 impl Link {
@@ -46,7 +49,14 @@ impl Link {
             connection,
             outlet: Arc::downgrade(outlet),
             sends: AtomicU32::new(0),
+            asked_before: AtomicU32::new(0),
         }
+    }
+
+    /// The same way, of a socket that was attached before: what was not answered then is asked again.
+    pub(crate) fn again(self) -> Self {
+        let asked_before = AtomicU32::new(self.core.limits.unanswered_sends);
+        Self { asked_before, ..self }
     }
 
     /// Takes one frame; answers go to the outlet. Never blocks. `ping` and `reauth` are the gateway's own and never come here.
@@ -276,11 +286,18 @@ impl Link {
     }
 
     fn change(&self, id: Option<String>, conversation: ConversationId, of: u64, change: StoredChange) {
-        let question = Question::Change {
+        let key = |id: &str| idempotency::key(self.connection, id, conversation, of, &change);
+        let one_less = |left: u32| left.checked_sub(1);
+        let question = Question::Change(Change {
             from: self.user,
             of,
+            idempotency: id.as_deref().map(key),
             change,
-        };
+            repeat: self
+                .asked_before
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+                .is_ok(),
+        });
         self.core.ask(Ask {
             conversation,
             origin: self.origin(id, None),

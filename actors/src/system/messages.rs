@@ -4,7 +4,7 @@ use super::{System, view};
 use crate::conversation::state::Outcome;
 use crate::hub::Hub;
 use crate::id::{ConversationId, UserId};
-use crate::interchange::{Question, Reply, Slice};
+use crate::interchange::{Change, Question, Reply, Slice};
 use crate::ports::chats::{Entry, Span, StoredChange, StoredMessage};
 use crate::protocol::view::{History, Message, Receipt};
 use crate::protocol::{ErrorCode, Problem, Send};
@@ -91,7 +91,14 @@ impl System {
         of: u64,
         change: StoredChange,
     ) -> Result<Option<u64>, Problem> {
-        match self.0.call(conversation, Question::Change { from, of, change }).await? {
+        let question = Question::Change(Change {
+            from,
+            of,
+            change,
+            idempotency: Some(self.0.outstanding.number()),
+            repeat: false,
+        });
+        match self.0.call(conversation, question).await? {
             Reply::Done {
                 outcome: Outcome::Updated { seq },
                 ..

@@ -184,6 +184,7 @@ fn update(seq: u64, from: UserId, of: u64, change: StoredChange) -> Step {
         from,
         at,
         change,
+        idempotency: Some(u64::MAX - seq),
     })))
 }
 

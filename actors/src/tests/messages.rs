@@ -18,11 +18,11 @@ use crate::heads::{Heads, Reach};
 use crate::id::ConnectionId;
 use crate::interchange::parcel::{Attach, Bag, Greeting, Parcel, Plug, Refusal};
 use crate::interchange::{
-    Answer, Ask, Delivery, Forwarded, Members, Origin, Peer, Placing, Progress, Question, Reply, Slice, Summary,
-    UserQuestion, Whereabouts,
+    Answer, Ask, Change, Delivery, Forwarded, Members, Origin, Peer, Placing, Progress, Question, Reply, Slice,
+    Summary, UserQuestion, Whereabouts,
 };
 use crate::outlet::Urgency;
-use crate::ports::chats::{Member, Membership, Span};
+use crate::ports::chats::{Member, Membership, Span, StoredChange};
 use crate::protocol::{CloseCode, ErrorCode, Problem, ServerFrame};
 use crate::session::batch::Batch;
 
@@ -149,11 +149,25 @@ fn questions() -> Vec<Sample<Question>> {
     ];
     let parts = [
         each(commands(), |command| Question::Do { command, repeat: true }),
-        each(changes(), |change| Question::Change {
-            from: user(1),
-            of: 300,
-            change,
+        each(changes(), |change| {
+            Question::Change(Change {
+                from: user(1),
+                of: 300,
+                change,
+                idempotency: None,
+                repeat: false,
+            })
         }),
+        vec![like(
+            " again",
+            Question::Change(Change {
+                from: user(1),
+                of: 300,
+                change: StoredChange::Delete,
+                idempotency: Some(u64::MAX - 1),
+                repeat: true,
+            }),
+        )],
         each(spans, |span| Question::History {
             user: user(1),
             span,

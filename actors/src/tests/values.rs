@@ -85,6 +85,13 @@ pub fn commands() -> Vec<Sample<Command>> {
         from: user(1),
         of: 300,
         change,
+        idempotency: None,
+    };
+    let keyed = Command::Update {
+        from: user(1),
+        of: 300,
+        change: StoredChange::Delete,
+        idempotency: Some(u64::MAX - 1),
     };
     let role = |role| Command::SetRole {
         by: user(1),
@@ -127,6 +134,7 @@ pub fn commands() -> Vec<Sample<Command>> {
         }),
         of(Command::Delete { by: user(1) }),
         of(Command::Gone { user: user(1) }),
+        like(" keyed", keyed),
     ];
     let parts = [plain, patches(), each(changes(), update), each(roles(), role)];
     every!(Command { Send, Update, Create, Open, Add, Remove, SetRole, Patch, Delete, Gone }
@@ -173,7 +181,12 @@ pub fn entries() -> Vec<Sample<Entry>> {
     let gone = ("/Edit gone".to_owned(), StoredChange::Edit { body: None });
     let changes = each(changes(), |change| change).into_iter().chain([gone]);
     let updates = changes.map(|(name, change)| (name, Entry::Update(stored_update(change))));
-    every!(Entry { Message, Update } messages.into_iter().chain(updates).collect())
+    let keyed = StoredUpdate {
+        idempotency: Some(u64::MAX - 1),
+        ..stored_update(StoredChange::Delete)
+    };
+    let keyed = like(" keyed", Entry::Update(keyed));
+    every!(Entry { Message, Update } messages.into_iter().chain(updates).chain([keyed]).collect())
 }
 
 pub fn stored_update(change: StoredChange) -> StoredUpdate {
@@ -183,6 +196,7 @@ pub fn stored_update(change: StoredChange) -> StoredUpdate {
         from: user(1),
         at: at(2),
         change,
+        idempotency: None,
     }
 }
 

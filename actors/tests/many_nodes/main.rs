@@ -2,6 +2,7 @@
 //! nodes believe that they own the same shard.
 #![allow(clippy::unwrap_used)]
 
+mod again;
 mod late;
 mod listed;
 mod load;

@@ -1,8 +1,9 @@
-//! A store that refuses what one conversation has: that one waits, and no other.
+//! A store that refuses what one conversation has: that one waits, and no other. And one that is away: nobody is told that
+//! something does not exist because it could not be looked for.
 
 use rookery_actors::id::ConversationId;
 use rookery_actors::ports::chats::ChatStore as _;
-use rookery_actors::protocol::{ErrorCode, ServerFrame, Target};
+use rookery_actors::protocol::{ClientFrame, ErrorCode, ServerFrame, Target};
 
 use crate::support::{Client, World};
 
@@ -81,4 +82,37 @@ async fn what_the_store_refuses_of_one_conversation_holds_up_no_other_and_is_not
         .await
         .expect("entries");
     assert!(entries.iter().map(|entry| entry.seq()).eq(1..=taken + 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_cannot_be_looked_for_is_not_said_to_be_missing() {
+    let mut world = World::of(&["a", "b"]).await;
+    let (ada, bob) = (world.user_of("a"), world.user_of("a"));
+    let ada = world.connect("a", ada, None).await;
+    world.place(&["a"]).await;
+    let conversation = ConversationId::direct(ada.user, bob);
+    ada.sent(Target::User(bob), "first").await;
+    stored(&world, conversation, 1).await;
+    // The new owner has nothing of it in memory.
+    world.place(&["b"]).await;
+    let edit = |body: &str| ClientFrame::Edit {
+        conversation,
+        seq: 1,
+        body: body.into(),
+    };
+    world.services.chats.set_away(true);
+    ada.say(edit("too early"), Some("too early"));
+    let refused = |frame: &ServerFrame| match frame {
+        ServerFrame::Error { id: Some(id), code, .. } if id == "too early" => Some(*code),
+        _ => None,
+    };
+    ada.socket
+        .wait("a refusal", |got| got.iter().any(|frame| refused(frame).is_some()))
+        .await;
+    let code = ada.socket.got.lock().iter().find_map(refused);
+    assert_eq!(code, Some(ErrorCode::Unavailable));
+    world.services.chats.set_away(false);
+    ada.say(edit("again"), Some("again"));
+    let done = |frame: &ServerFrame| matches!(frame, ServerFrame::Ok { id: Some(id), seq: Some(2) } if id == "again");
+    ada.socket.wait("its seq", |got| got.iter().any(done)).await;
 }

@@ -10,6 +10,7 @@ use rookery_actors::frames::Frames;
 use rookery_actors::id::{ConnectionId, ConversationId, DeviceId, LoginId, UserId};
 use rookery_actors::outlet::{Outlet, Pushed, Urgency};
 use rookery_actors::protocol::client::Request;
+use rookery_actors::protocol::server::Change;
 use rookery_actors::protocol::{ClientFrame, CloseCode, Codec, Send, ServerFrame, Target};
 use rookery_actors::system::{Arrival, Link};
 use rookery_cluster::testkit::lot::Lot;
@@ -17,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::ledger::{Ledger, Name};
-use crate::sends::Sends;
+use crate::sends::{Sends, What};
 use crate::world::{Node, World};
 
 /// A client of a user.
@@ -27,6 +28,10 @@ pub struct Device {
     login: LoginId,
     id: Option<DeviceId>,
     sends: Sends,
+    /// Whether it reacts to messages and edits its user's own.
+    changes: bool,
+    /// The messages it knows of, and whether they are its user's own.
+    known: BTreeMap<ConversationId, BTreeMap<u64, bool>>,
     acked: BTreeMap<ConversationId, u64>,
     lot: Lot,
     world: Arc<World>,
@@ -102,12 +107,19 @@ impl Device {
             login: LoginId::from_slice(&[100 + number as u8; 16]).unwrap(),
             id: None,
             sends,
+            changes: false,
+            known: BTreeMap::new(),
             acked: BTreeMap::new(),
             lot,
             world: Arc::clone(world),
             ledger: Arc::clone(ledger),
             told,
         }
+    }
+
+    /// The same device, which says something about messages too.
+    pub fn with_changes(self, changes: bool) -> Self {
+        Self { changes, ..self }
     }
 
     /// Goes on until it is dropped; `done` hears when everything was answered.
@@ -211,33 +223,46 @@ impl Device {
 
     /// Sends what is due.
     fn say(&mut self, link: &Link, next: Instant) {
-        let due = self.sends.take_due(Instant::now(), next);
-        for (id, to) in due.unwrap_or_else(|what| {
+        let (user, changes, known, lot) = (self.user, self.changes, &self.known, &mut self.lot);
+        let choose = |to| {
+            match changes && lot.percent(40) {
+                true => about(known.get(&conversation(user, to)), conversation(user, to), lot),
+                false => None,
+            }
+            .unwrap_or(What::Message(to))
+        };
+        let due = self.sends.take_due(Instant::now(), next, choose);
+        for (id, what, again) in due.unwrap_or_else(|what| {
             self.wrong(&what);
             Vec::new()
         }) {
-            self.ledger.asked(self.name(&id), self.conversation(to));
-            let send = Send {
-                id: id.clone(),
-                to,
-                body: Some(format!("text of {id}")),
-                data: None,
-                attachments: Vec::new(),
-                reply_to: None,
-                mentions: Vec::new(),
+            let name = self.name(&id);
+            if again && !matches!(what, What::Message(_)) {
+                self.ledger.may_stand_twice(name.clone());
+            }
+            let (conversation, frame) = match what {
+                What::Message(to) => (conversation(self.user, to), message(&id, to)),
+                What::Reaction(conversation, seq) => (
+                    conversation,
+                    ClientFrame::React {
+                        conversation,
+                        seq,
+                        emoji: id.clone(),
+                        remove: false,
+                    },
+                ),
+                What::Edit(conversation, seq) => (
+                    conversation,
+                    ClientFrame::Edit {
+                        conversation,
+                        seq,
+                        body: id.clone(),
+                    },
+                ),
             };
-            self.tell(|| format!("sends {id}"));
-            link.frame(Request {
-                id: Some(id),
-                frame: ClientFrame::Send(Box::new(send)),
-            });
-        }
-    }
-
-    fn conversation(&self, to: Target) -> ConversationId {
-        match to {
-            Target::User(user) => ConversationId::direct(self.user, user),
-            Target::Conversation(conversation) => conversation,
+            self.ledger.asked(name, conversation);
+            self.tell(|| format!("says {frame:?}"));
+            link.frame(Request { id: Some(id), frame });
         }
     }
 
@@ -250,31 +275,35 @@ impl Device {
         match frame {
             ServerFrame::Hello(hello) => self.id = Some(hello.device),
             ServerFrame::Message(message) => {
-                let (conversation, seq) = (message.conversation, message.seq);
-                let before = latest.insert(conversation, seq).unwrap_or(0);
-                if before >= seq {
-                    let device = self.number;
-                    self.ledger
-                        .wrong(format!("device {device} was shown {conversation} {seq} after {before}"));
-                }
-                self.ledger.shown(
-                    self.number,
-                    self.user,
-                    conversation,
-                    seq,
-                    (message.from, message.id.clone()),
-                );
+                let of = self.known.entry(message.conversation).or_default();
+                of.insert(message.seq, message.from == self.user);
+                let name = (message.from, message.id.clone());
+                self.is_shown(message.conversation, message.seq, name, latest);
+            }
+            ServerFrame::Update(update) => {
+                let text = match update.change {
+                    Change::React { emoji, .. } => emoji,
+                    Change::Edit { body } => body.unwrap_or_default(),
+                    Change::Delete => "a deletion".into(),
+                };
+                self.is_shown(update.conversation, update.seq, (update.from, text), latest);
             }
             ServerFrame::Sent {
                 id, conversation, seq, ..
             } => {
                 let name = self.name(&id);
+                self.known.entry(conversation).or_default().insert(seq, true);
                 self.ledger.sent(&name, seq);
                 self.ledger.shown(self.number, self.user, conversation, seq, name);
                 if let Err(what) = self.sends.sent(&id, conversation, seq) {
                     self.wrong(&what);
                 }
             }
+            ServerFrame::Ok { id: Some(id), seq } => match self.sends.done(&id, seq) {
+                Some(Ok(seq)) => self.ledger.sent(&self.name(&id), seq),
+                Some(Err(what)) => self.wrong(&what),
+                None => {}
+            },
             ServerFrame::Error { id, retry_after_ms, .. } => {
                 let pause = Duration::from_millis(retry_after_ms.unwrap_or(100).clamp(20, 2000));
                 if let Some(id) = id {
@@ -287,6 +316,15 @@ impl Device {
             }
             _ => {}
         }
+    }
+
+    /// An entry came.
+    fn is_shown(&self, conversation: ConversationId, seq: u64, name: Name, latest: &mut BTreeMap<ConversationId, u64>) {
+        let before = latest.insert(conversation, seq).unwrap_or(0);
+        if before >= seq {
+            self.wrong(&format!("was shown {conversation} {seq} after {before}"));
+        }
+        self.ledger.shown(self.number, self.user, conversation, seq, name);
     }
 
     /// Says how far this device has got, where that is further than before.
@@ -306,4 +344,33 @@ impl Device {
             }
         }
     }
+}
+
+fn conversation(from: UserId, to: Target) -> ConversationId {
+    match to {
+        Target::User(user) => ConversationId::direct(from, user),
+        Target::Conversation(conversation) => conversation,
+    }
+}
+
+/// Something to say about one of the messages that are known, if there is one.
+fn about(known: Option<&BTreeMap<u64, bool>>, conversation: ConversationId, lot: &mut Lot) -> Option<What> {
+    let known: Vec<_> = known?.iter().collect();
+    let (seq, is_own) = *lot.pick(&known)?;
+    Some(match *is_own && lot.percent(50) {
+        true => What::Edit(conversation, *seq),
+        false => What::Reaction(conversation, *seq),
+    })
+}
+
+fn message(id: &str, to: Target) -> ClientFrame {
+    ClientFrame::Send(Box::new(Send {
+        id: id.into(),
+        to,
+        body: Some(format!("text of {id}")),
+        data: None,
+        attachments: Vec::new(),
+        reply_to: None,
+        mentions: Vec::new(),
+    }))
 }

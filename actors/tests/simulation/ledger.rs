@@ -1,12 +1,12 @@
 //! What users were promised and shown, and whether it holds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use parking_lot::Mutex;
 use rookery_actors::id::{ConversationId, UserId};
-use rookery_actors::ports::chats::{ChatStore, Entry};
+use rookery_actors::ports::chats::{ChatStore, Entry, StoredChange};
 
-/// Who gave a message which client id.
+/// Who gave a message which client id, or what to change one to.
 pub type Name = (UserId, String);
 
 #[derive(Default)]
@@ -16,7 +16,9 @@ pub struct Ledger(Mutex<Books>);
 struct Books {
     /// What was asked to be sent where, and how much had been asked for before.
     asked: HashMap<Name, (ConversationId, usize)>,
-    /// What was answered `sent`.
+    /// Changes that a client asked for again when it was open whether they had been made.
+    twice: HashSet<Name>,
+    /// What was answered `sent`, or `ok`.
     sent: HashMap<Name, u64>,
     /// What each device was shown, by its number.
     shown: BTreeMap<(usize, ConversationId), BTreeMap<u64, Name>>,
@@ -41,6 +43,11 @@ impl Ledger {
         let mut books = self.0.lock();
         let before = books.asked.len();
         books.asked.entry(name).or_insert((conversation, before));
+    }
+
+    /// A change is asked for again: a node that stands still may write the first asking down later.
+    pub fn may_stand_twice(&self, name: Name) {
+        self.0.lock().twice.insert(name);
     }
 
     pub fn sent(&self, name: &Name, seq: u64) {
@@ -113,32 +120,31 @@ impl Ledger {
         let mut conversations: Vec<_> = asked.values().map(|(conversation, _)| *conversation).collect();
         conversations.sort_unstable();
         conversations.dedup();
-        let mut stored: HashMap<Name, u64> = HashMap::new();
+        let mut stored: HashMap<Name, Vec<u64>> = HashMap::new();
         for conversation in conversations {
             let entries = chats.entries(conversation, 1, u64::MAX, usize::MAX).await;
             for (expected, entry) in (1..).zip(entries.map_err(|error| error.to_string())?) {
-                let Entry::Message(message) = entry else {
-                    return Err(format!("{conversation} has an update"));
-                };
-                if message.seq != expected {
-                    return Err(format!("{conversation} has {} where {expected} is due", message.seq));
+                if entry.seq() != expected {
+                    return Err(format!("{conversation} has {} where {expected} is due", entry.seq()));
                 }
-                let name = (message.from, message.id.clone());
+                let name = name_of(entry);
                 if asked.get(&name).is_none_or(|(to, _)| *to != conversation) {
                     return Err(format!("{name:?} in {conversation} was made up"));
                 }
-                if let Some(before) = stored.insert(name.clone(), expected) {
-                    return Err(format!("{name:?} is {conversation} {before} and {expected}"));
-                }
+                stored.entry(name).or_default().push(expected);
             }
         }
         let books = self.0.lock();
+        let twice = stored
+            .iter()
+            .find(|(name, seqs)| seqs.len() > 1 && !books.twice.contains(*name));
+        if let Some((name, seqs)) = twice {
+            return Err(format!("{name:?} is {seqs:?} of {:?}", books.asked.get(name)));
+        }
         for (name, seq) in &books.sent {
-            if stored.get(name) != Some(seq) {
-                return Err(format!(
-                    "{name:?} was answered seq {seq}, and is {:?}",
-                    stored.get(name)
-                ));
+            let seqs = stored.get(name);
+            if seqs.is_none_or(|seqs| !seqs.contains(seq)) {
+                return Err(format!("{name:?} was answered seq {seq}, and is {seqs:?}"));
             }
         }
         let unanswered = books.asked.keys().find(|name| !books.sent.contains_key(*name));
@@ -160,11 +166,10 @@ impl Ledger {
             let books = self.0.lock();
             let shown = books.shown.get(&(device, *conversation));
             for entry in entries.map_err(|error| error.to_string())? {
-                let Entry::Message(message) = entry else { continue };
-                let name = shown.and_then(|shown| shown.get(&message.seq));
-                let expected = (message.from, message.id.clone());
+                let seq = entry.seq();
+                let name = shown.and_then(|shown| shown.get(&seq));
+                let expected = name_of(entry);
                 if name != Some(&expected) {
-                    let seq = message.seq;
                     return Err(format!(
                         "device {device} was shown {name:?} where {conversation} {seq} is {expected:?}"
                     ));
@@ -172,5 +177,16 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+}
+
+fn name_of(entry: Entry) -> Name {
+    match entry {
+        Entry::Message(message) => (message.from, message.id),
+        Entry::Update(update) => match update.change {
+            StoredChange::React { emoji, .. } => (update.from, emoji),
+            StoredChange::Edit { body } => (update.from, body.unwrap_or_default()),
+            StoredChange::Delete => (update.from, "a deletion".into()),
+        },
     }
 }

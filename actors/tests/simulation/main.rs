@@ -13,11 +13,15 @@
 //! * **Nothing made up**: what is stored was sent.
 //! * **It goes on**: every send was answered at last; on a connection that stays, with an error perhaps, in 25 s whatever
 //!   fails, and in 4 s where nodes only drain and join. No socket is told that its node stops when it does not.
-//! * **In their order** stand what one connection sent to a conversation, as far as nothing of it was refused or sent again.
+//! * **In their order** stand what one connection sent to a conversation, and its edits of a message, as far as nothing of it was
+//!   refused or sent again.
+//! * **A change once**: an edit or a reaction stands once, however often nodes asked each other for it; twice perhaps where its
+//!   client asked for it again.
 //!
 //! What stands still here is a node's network, log and store: its tasks run on, where those of a paused process would not.
-//! A client's own message may be shown to it before `sent`; that is not looked at. Half of all seeds have a group beside the
-//! direct conversations, which grows meanwhile, and half of these have members go and come back:
+//! A client's own message may be shown to it before `sent`; that is not looked at. Seeds from 1,000,000,000 on have users react to
+//! messages and edit their own. Half of all seeds have a group beside the direct conversations, which grows meanwhile, and half of
+//! these have members go and come back:
 //!
 //! * **Gone is gone**: whoever is answered that a member is removed finds it so in the store, and nothing that is sent to the
 //!   group from then on is shown to that member or taken from it.
@@ -47,10 +51,13 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 /// Enough to meet every fault in most company; few enough for every run of the tests.
-const USUAL: [Range<u64>; 3] = [
+const USUAL: [Range<u64>; 6] = [
     0..60,
     plan::GROUPS..plan::GROUPS + 40,
     plan::LEAVERS..plan::LEAVERS + 40,
+    plan::CHANGES..plan::CHANGES + 20,
+    plan::CHANGES + plan::GROUPS..plan::CHANGES + plan::GROUPS + 20,
+    plan::CHANGES + plan::LEAVERS..plan::CHANGES + plan::LEAVERS + 20,
 ];
 /// Seeds that showed what the usual ones did not: owners that were behind what their sessions had been told (176, 847), a node
 /// that never heard of a table that took its users away for a moment (212), sockets attached twice at once (2036), a message
@@ -69,10 +76,12 @@ const USUAL: [Range<u64>; 3] = [
 /// stored (750045), one of which the store did not know yet when a session asked, whose sockets nothing came to any more
 /// (750064), one that was lost with the link, so that the session went on (750215), and sockets that were shown again what their
 /// users had seen before coming back: one whose device was younger than that by a clock that had jumped (757171), one that was
-/// open meanwhile (5750509), and one whose session moved to a node that knew of neither the leaving nor the return (5751087).
-const TOLD: [u64; 27] = [
+/// open meanwhile (5750509), and one whose session moved to a node that knew of neither the leaving nor the return (5751087);
+/// and edits that were made up to five times, because nodes asked each other for them again (1000000055), or asked the next
+/// owner of a session (1000000175).
+const TOLD: [u64; 29] = [
     176, 212, 847, 2036, 2170, 2439, 3214, 3286, 3685, 6826, 15352, 15890, 30181, 80215, 91802, 110854, 500377, 750031,
-    750045, 750064, 750215, 750422, 757171, 1501955, 4600647, 5750509, 5751087,
+    750045, 750064, 750215, 750422, 757171, 1501955, 4600647, 5750509, 5751087, 1000000055, 1000000175,
 ];
 /// How many are played that were never played before.
 const FRESH: u64 = 20;
@@ -85,7 +94,7 @@ fn seeds() -> (Vec<u64>, bool) {
         return (USUAL.into_iter().flatten().chain(TOLD).collect(), false);
     };
     if chosen == "fresh" {
-        let fresh = RandomState::new().hash_one(()) % 1_000_000_000;
+        let fresh = RandomState::new().hash_one(()) % (2 * plan::CHANGES);
         println!("seeds {fresh}..{}", fresh + FRESH);
         return ((fresh..fresh + FRESH).collect(), false);
     }

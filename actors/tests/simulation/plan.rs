@@ -13,6 +13,9 @@ pub const GROUPS: u64 = 500_000;
 /// The first seed whose group loses members too.
 pub const LEAVERS: u64 = 750_000;
 
+/// The first seed whose users react to messages and edit their own.
+pub const CHANGES: u64 = 1_000_000_000;
+
 /// Until then something may go wrong.
 pub const TROUBLE: Duration = Duration::from_secs(12);
 
@@ -55,6 +58,11 @@ pub fn has_group(seed: u64) -> bool {
 /// Whether members of that group go and come back: of each million the last quarter.
 pub fn has_leavers(seed: u64) -> bool {
     seed % 1_000_000 >= LEAVERS
+}
+
+/// Whether a seed's users react to messages and edit their own.
+pub fn has_changes(seed: u64) -> bool {
+    seed >= CHANGES
 }
 
 /// What goes wrong, by when.

@@ -1,4 +1,4 @@
-//! What a device sends and what it hears of it: several at once, each sent again until it is answered.
+//! What a device says and what it hears of it: several at once, each said again until it is answered.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,23 +13,34 @@ const HASTE: Duration = Duration::from_secs(3);
 /// Sends of a device that may wait for their answers at once.
 const MOST: usize = 4;
 
+/// What is said: a message, or something about one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    Message(Target),
+    Reaction(ConversationId, u64),
+    Edit(ConversationId, u64),
+}
+
 /// The sends of a device.
 pub struct Sends {
     /// A patient device waits so long, and then something is wrong.
     patience: Option<Duration>,
-    /// What will be sent, the next last.
+    /// What will be sent where, the next last.
     script: Vec<(String, Target)>,
     /// What was sent and not answered, in that order.
     waiting: Vec<Waiting>,
     count: u64,
-    /// Of this connection what was answered at its first sending, by conversation: which send it was, and its seq.
-    answered: HashMap<ConversationId, Vec<(u64, u64)>>,
+    /// Of this connection what was answered at its first saying, by what keeps its order: what place it had, and its seq.
+    answered: HashMap<InOrder, Vec<(u64, u64)>>,
 }
+
+/// What one connection says keeps its order: messages of a conversation, edits of a message.
+type InOrder = (ConversationId, Option<u64>);
 
 /// A send without an answer.
 struct Waiting {
     id: String,
-    to: Target,
+    what: What,
     again: Instant,
     /// Which send of the device it is; nothing once it was refused or sent again.
     first: Option<u64>,
@@ -70,8 +81,13 @@ impl Sends {
         again.into_iter().chain(next).min()
     }
 
-    /// What is to be sent now.
-    pub fn take_due(&mut self, now: Instant, next: Instant) -> Result<Vec<(String, Target)>, String> {
+    /// What is to be said now, and whether it was before; `choose` says what comes of the next of the script.
+    pub fn take_due(
+        &mut self,
+        now: Instant,
+        next: Instant,
+        choose: impl FnOnce(Target) -> What,
+    ) -> Result<Vec<(String, What, bool)>, String> {
         let (pause, mut due) = (self.patience.unwrap_or(HASTE), Vec::new());
         for waiting in &mut self.waiting {
             if waiting.again <= now {
@@ -79,7 +95,7 @@ impl Sends {
                     return Err(format!("waits for an answer to {} for {pause:?}", waiting.id));
                 }
                 (waiting.again, waiting.first) = (now + pause, None);
-                due.push((waiting.id.clone(), waiting.to));
+                due.push((waiting.id.clone(), waiting.what, true));
             }
         }
         if next <= now
@@ -87,10 +103,11 @@ impl Sends {
             && let Some((id, to)) = self.script.pop()
         {
             self.count += 1;
-            due.push((id.clone(), to));
+            let what = choose(to);
+            due.push((id.clone(), what, false));
             self.waiting.push(Waiting {
                 id,
-                to,
+                what,
                 again: now + pause,
                 first: Some(self.count),
             });
@@ -100,21 +117,38 @@ impl Sends {
 
     /// `sent` came; says what is wrong about it.
     pub fn sent(&mut self, id: &str, conversation: ConversationId, seq: u64) -> Result<(), String> {
-        let Some(index) = self.waiting.iter().position(|waiting| waiting.id == id) else {
-            return Ok(());
-        };
-        let Some(place) = self.waiting.remove(index).first else {
-            return Ok(());
-        };
-        let answered = self.answered.entry(conversation).or_default();
+        let waiting = self.take(id).and_then(|waiting| waiting.first);
+        waiting.map_or(Ok(()), |place| self.in_order((conversation, None), place, seq))
+    }
+
+    fn take(&mut self, id: &str) -> Option<Waiting> {
+        let index = self.waiting.iter().position(|waiting| waiting.id == id)?;
+        Some(self.waiting.remove(index))
+    }
+
+    fn in_order(&mut self, of: InOrder, place: u64, seq: u64) -> Result<(), String> {
+        let answered = self.answered.entry(of).or_default();
         let swapped = |(other, at): &&(u64, u64)| (*other < place) != (*at < seq);
         let swapped = answered.iter().find(swapped).copied();
         answered.push((place, seq));
         swapped.map_or(Ok(()), |(other, at)| {
             Err(format!(
-                "its sends {other} and {place} are {conversation} {at} and {seq}"
+                "what it said at places {other} and {place} is {of:?} {at} and {seq}"
             ))
         })
+    }
+
+    /// `ok` came; says what is wrong about it, if something still waited for it.
+    pub fn done(&mut self, id: &str, seq: Option<u64>) -> Option<Result<u64, String>> {
+        let waiting = self.take(id)?;
+        let Some(seq) = seq else {
+            return Some(Err(format!("was told of no seq of {id}")));
+        };
+        let in_order = match (waiting.what, waiting.first) {
+            (What::Edit(conversation, of), Some(place)) => self.in_order((conversation, Some(of)), place, seq),
+            _ => Ok(()),
+        };
+        Some(in_order.map(|()| seq))
     }
 
     /// An error came for a send.

@@ -48,14 +48,19 @@ fn message(seq: u64) -> StoredMessage {
     }
 }
 
-fn update(seq: u64, of: u64, change: StoredChange) -> Entry {
-    Entry::Update(StoredUpdate {
+fn stored_update(seq: u64, of: u64, change: StoredChange) -> StoredUpdate {
+    StoredUpdate {
         seq,
         of,
         from: user(1),
         at: at(seq as i64),
         change,
-    })
+        idempotency: None,
+    }
+}
+
+fn update(seq: u64, of: u64, change: StoredChange) -> Entry {
+    Entry::Update(stored_update(seq, of, change))
 }
 
 /// A history as it stands in the end: every kind of entry, with what it changed. Entries are added at the end, never changed.
@@ -107,7 +112,11 @@ pub fn named_entries() -> Vec<Sample<Entry>> {
             StoredChange::React { .. } => "react",
         },
     };
-    let entries = entries().into_iter();
+    let keyed = StoredUpdate {
+        idempotency: Some(u64::MAX - 1),
+        ..stored_update(10, 7, StoredChange::Delete)
+    };
+    let entries = entries().into_iter().chain([Entry::Update(keyed)]);
     entries
         .map(|entry| (format!("{} {}", name(&entry), entry.seq()), entry))
         .collect()

@@ -50,6 +50,7 @@ fn what_a_later_release_does_is_told_from_damage() {
         of: 1,
         kind: 5,
         text: String::new(),
+        idempotency: None,
     };
     let role = WireRole {
         by: bytes_of(&[2; 16]),

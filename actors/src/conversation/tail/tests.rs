@@ -33,6 +33,7 @@ fn update(seq: u64, of: u64, change: StoredChange) -> StoredUpdate {
         from: UserId(Uuid::nil()),
         at: Timestamp(seq as i64),
         change,
+        idempotency: None,
     }
 }
 

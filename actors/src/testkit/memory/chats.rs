@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -27,6 +27,8 @@ pub struct MemoryChats {
     ranges: AtomicU64,
     /// Whether loads of conversations have to wait.
     held: watch::Sender<bool>,
+    /// Whether a message that is asked for is refused.
+    away: AtomicBool,
 }
 
 #[derive(Default)]
@@ -217,7 +219,13 @@ impl MemoryChats {
             refused: Mutex::default(),
             ranges: AtomicU64::new(0),
             held: watch::Sender::new(false),
+            away: AtomicBool::new(false),
         }
+    }
+
+    /// From now on no single message is told, or again each, as by a store that is away for a moment.
+    pub fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::Relaxed);
     }
 
     /// From now on whatever changes that conversation is refused, or no longer, as by a store that finds it too large.
@@ -351,6 +359,9 @@ impl ChatStore for MemoryChats {
     }
 
     async fn message(&self, conversation: ConversationId, seq: u64) -> PortResult<Option<StoredMessage>> {
+        if self.away.load(Ordering::Relaxed) {
+            return Err(PortError::Unavailable("the store is away".into()));
+        }
         let of = |chat: &mut Chat| match chat.entries.get(&seq) {
             Some(Entry::Message(message)) => Some(message.clone()),
             _ => None,

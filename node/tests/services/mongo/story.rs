@@ -203,6 +203,7 @@ impl Growing {
             from,
             at,
             change,
+            idempotency: dice.one_in(2).then(|| dice.below(u64::MAX)),
         })))
     }
 }

@@ -75,7 +75,7 @@ fn common(direct: bool) -> impl Strategy<Value = Command> {
             content,
             peer: peer(from),
         }),
-        2 => (who(), 0..12u64).prop_map(|(from, of)| Command::Update { from, of, change: StoredChange::Delete }),
+        2 => (who(), 0..12u64).prop_map(|(from, of)| Command::Update { from, of, change: StoredChange::Delete, idempotency: None }),
         1 => who().prop_map(|user| Command::Gone { user }),
     ]
 }

@@ -38,6 +38,9 @@ pub struct EntryDoc {
     /// Of an edit that still has its text: the key of its message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edits: Option<Binary>,
+    /// Of an update: its idempotency key, as the bits it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<i64>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -97,6 +100,7 @@ impl EntryDoc {
             }),
             of: None,
             edits: None,
+            idempotency: None,
         }
     }
 
@@ -116,6 +120,7 @@ impl EntryDoc {
             body,
             message: None,
             of: Some(number(update.of)),
+            idempotency: update.idempotency.map(u64::cast_signed),
         }
     }
 
@@ -173,6 +178,7 @@ impl EntryDoc {
             from: UserId::from_id(self.from),
             at: timestamp(self.at),
             change,
+            idempotency: self.idempotency.map(i64::cast_unsigned),
         }))
     }
 }

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension, Result, Row};
 use super::code;
 use super::keys::{Id, No, seq};
 
-/// What an entry is. A message's body column is a protobuf; an edit's its text, a reaction's its emoji.
+/// What an entry is. A message's body column is a protobuf; an edit's its text, a reaction's its emoji. A message's `client` is its
+/// client id, an update's its idempotency key in decimal.
 pub mod kind {
     pub const MESSAGE: i64 = 0;
     pub const EDIT: i64 = 1;
@@ -138,7 +139,7 @@ pub fn insert(sql: &Connection, no: No, entry: &Entry) -> Result<bool> {
                 kind,
                 sender,
                 at,
-                None::<&str>,
+                update.idempotency.map(|key| key.to_string()),
                 update.of as i64,
                 edits,
                 body.map(str::as_bytes),
@@ -194,6 +195,7 @@ fn entry(row: &Row<'_>) -> Result<Entry> {
         from: row.get::<_, Id>(2)?.into(),
         at: Timestamp(row.get(3)?),
         change,
+        idempotency: row.get::<_, Option<String>>(4)?.and_then(|key| key.parse().ok()),
     }))
 }
 
