@@ -19,11 +19,11 @@ use crate::session::table::Cell;
 #[derive(Default)]
 pub struct Table {
     pub waiting: HashMap<u64, Waiting>,
-    /// The sends among them, by whose they are.
+    /// The sends and changes among them, by whose they are.
     pub lines: HashMap<Line, BTreeSet<u64>>,
 }
 
-/// What keeps its order: a user's sends in a conversation.
+/// What keeps its order: a user's sends and changes of messages in a conversation.
 pub type Line = (ConversationId, UserId);
 
 pub fn line(ask: &Ask) -> Option<Line> {
@@ -31,7 +31,8 @@ pub fn line(ask: &Ask) -> Option<Line> {
         Question::Do {
             command: Command::Send { from, .. },
             ..
-        } => Some((ask.conversation, *from)),
+        }
+        | Question::Change(Change { from, .. }) => Some((ask.conversation, *from)),
         _ => None,
     }
 }

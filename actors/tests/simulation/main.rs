@@ -16,7 +16,7 @@
 //! * **In their order** stand what one connection sent to a conversation, and its edits of a message, as far as nothing of it was
 //!   refused or sent again.
 //! * **A change once**: an edit or a reaction stands once, however often nodes asked each other for it; twice perhaps where its
-//!   client asked for it again.
+//!   client asked for it again, or where a node stood still and wrote it down later.
 //!
 //! What stands still here is a node's network, log and store: its tasks run on, where those of a paused process would not.
 //! A client's own message may be shown to it before `sent`; that is not looked at. Seeds from 1,000,000,000 on have users react to
