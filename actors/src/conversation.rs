@@ -13,6 +13,7 @@ mod apply;
 mod audience;
 mod authors;
 mod change;
+mod changes;
 mod check;
 pub mod command;
 mod fill;

@@ -382,7 +382,6 @@ pub fn again(conversation: ConversationId, origin: Origin, command: crate::conve
             of,
             change,
             idempotency,
-            repeat: true,
         }),
         command => Question::Do { command, repeat: false },
     };

@@ -216,9 +216,6 @@ pub struct Change {
     /// older release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<u64>,
-    /// A node may have asked for it before, so that what it made is looked for in the store too.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub repeat: bool,
 }
 
 /// What is asked of the owner of a user's session.

@@ -8,7 +8,6 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rookery_cluster::id::NodeId;
 use tokio::sync::oneshot;
 
-use super::change::Found;
 use super::command::Record;
 use super::fill::Read;
 use super::hold::{Heir, Word};
@@ -17,7 +16,7 @@ use super::table::Hot;
 use crate::hub::Hub;
 use crate::id::ConversationId;
 use crate::interchange::{Ask, Origin};
-use crate::ports::chats::Entry;
+use crate::ports::chats::{Entry, StoredMessage};
 use crate::ports::log::Offset;
 use crate::ports::{PortError, PortResult};
 use crate::supervisor::Key;
@@ -28,7 +27,7 @@ pub enum Msg {
     /// The store was asked whether an ask may go on: it may, or this is its answer.
     Cleared(Box<Ask>, Word, Arc<Heir>),
     /// The message a change names, from the store; `None` when there is none.
-    Judged(Box<Ask>, PortResult<Found>),
+    Judged(Box<Ask>, u64, PortResult<Option<Box<StoredMessage>>>),
     /// Stored entries that replays wait for.
     Filled(Read, PortResult<Vec<Entry>>),
     /// Records of this conversation, in log order.
@@ -112,7 +111,7 @@ impl Actor for ConversationActor {
             Msg::Ask(ask) if shell.is_retired() => shell.pass_on(*ask),
             Msg::Ask(ask) => shell.ask(ask),
             Msg::Cleared(ask, word, heir) => shell.cleared(*ask, word, &heir),
-            Msg::Judged(ask, message) => shell.judged(*ask, message),
+            Msg::Judged(ask, head, message) => shell.judged(*ask, head, message),
             Msg::Filled(read, entries) => shell.filled(read, entries),
             Msg::Apply(records) => shell.apply(records),
             Msg::Failed(record, origin, error) => shell.failed(&record, origin, error),

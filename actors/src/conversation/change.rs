@@ -2,7 +2,7 @@
 //!
 //! Nodes ask again for what a broken link or a move left without an answer, and it may have been made by then. A reaction or a
 //! deletion is known again by what it did. Not so an edit: another may stand since, which it must not undo. So each asking of a
-//! user has an idempotency key, which its update keeps.
+//! user has an idempotency key, which its update keeps: those of the latest entries are part of the state (`changes.rs`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,16 +16,8 @@ use crate::hub::Hub;
 use crate::id::{ConversationId, UserId};
 use crate::interchange::{Ask, Change, Origin, Question, Reply};
 use crate::ports::PortResult;
-use crate::ports::chats::{Entry, StoredChange, StoredMessage, StoredUpdate};
+use crate::ports::chats::{DEDUPE_WINDOW, Entry, StoredChange, StoredMessage, StoredUpdate};
 use crate::protocol::Problem;
-
-/// What memory or the store knows of a change's message.
-#[derive(Default)]
-pub struct Found {
-    message: Option<Box<StoredMessage>>,
-    /// The seq of what an earlier asking made.
-    made: Option<u64>,
-}
 
 impl Shell {
     pub(super) fn change(&mut self, origin: Origin, change: Change) {
@@ -53,37 +45,35 @@ impl Shell {
     /// Finds the message a change names, in memory or in the store.
     fn start_change(&mut self, of: u64, ask: Ask) {
         self.changing.insert(of, VecDeque::new());
-        // What is in memory now may be in the store alone when that was asked.
-        if let Question::Change(change) = &ask.question
-            && let made @ Some(_) = self.made(change)
-        {
-            let found = Found { message: None, made };
-            return self.judged(ask, Ok(found));
-        }
-        let message = match self.tail.get(of, self.state.head).map(|kept| kept.entry.as_ref()) {
+        let head = self.state.head;
+        let message = match self.tail.get(of, head).map(|kept| kept.entry.as_ref()) {
             Some(Entry::Message(message)) => Some(Box::new(message.clone())),
             Some(Entry::Update(_)) => None,
             None => return self.look_up(of, ask),
         };
-        self.judged(ask, Ok(Found { message, made: None }));
+        self.judged(ask, head, Ok(message));
     }
 
     fn look_up(&self, of: u64, ask: Ask) {
         let core = Arc::clone(&self.core);
-        let (folds, first) = (self.folds(), self.tail.first(self.state.head));
+        let (folds, head) = (self.folds(), self.state.head);
         self.core.runtime.spawn(async move {
-            let found = find(&core, &ask, (of, first.saturating_sub(1)), &folds).await;
-            core.go_on(ask, |ask| Msg::Judged(ask, found));
+            let mut found = core.chats.message(ask.conversation, of).await;
+            if let Ok(Some(message)) = &mut found {
+                message.fold_all(&folds);
+            }
+            let message = found.map(|message| message.map(Box::new));
+            core.go_on(ask, |ask| Msg::Judged(ask, head, message));
         });
     }
 
-    /// Goes on with a change whose message was looked for.
-    pub(super) fn judged(&mut self, ask: Ask, found: PortResult<Found>) {
+    /// Goes on with a change whose message was looked for, at that head.
+    pub(super) fn judged(&mut self, ask: Ask, head: u64, message: PortResult<Option<Box<StoredMessage>>>) {
         let Question::Change(change) = ask.question else {
             return;
         };
         let of = change.of;
-        match self.judgement(&change, found) {
+        match self.judgement(&change, message) {
             Judgement::Append => {
                 let command = Command::Update {
                     from: change.from,
@@ -91,7 +81,7 @@ impl Shell {
                     change: change.change,
                     idempotency: change.idempotency,
                 };
-                return self.append(ask.origin, command, self.state.head);
+                return self.append(ask.origin, command, head);
             }
             Judgement::Refuse(problem) => self.answer(ask.origin, Err(problem)),
             Judgement::Made(seq) => self.answer(ask.origin, Ok(Reply::Repeated { seq: Some(seq) })),
@@ -100,34 +90,24 @@ impl Shell {
         self.change_settled(of);
     }
 
-    fn judgement(&self, change: &Change, found: PortResult<Found>) -> Judgement {
-        let found = match found {
-            Ok(found) => found,
-            Err(error) => return Judgement::Refuse(error.into()),
-        };
-        if let Some(seq) = found.made.or_else(|| self.made(change)) {
+    fn judgement(&self, change: &Change, message: PortResult<Option<Box<StoredMessage>>>) -> Judgement {
+        let made = |key| self.state.changes.made((change.of, change.from), key);
+        if let Some(seq) = change.idempotency.and_then(made) {
             return Judgement::Made(seq);
         }
-        let Some(message) = found.message else {
-            return Judgement::Refuse(Problem::not_found("message"));
-        };
-        let role = self.state.members.get(&change.from).map(|member| member.role);
-        judge(
-            &message,
-            change.from,
-            role.filter(|_| !self.id.is_direct()),
-            &change.change,
-        )
-    }
-
-    /// What an earlier asking for it made, as far as that is in memory.
-    fn made(&self, change: &Change) -> Option<u64> {
-        let (head, is_made) = (self.state.head, made_by(change)?);
-        let mut since = self.tail.range(change.of, head, head);
-        since.find_map(|kept| match kept.entry.as_ref() {
-            Entry::Update(update) if is_made(update) => Some(update.seq),
-            _ => None,
-        })
+        // Of more under way than the window holds, the last would come too late.
+        if self.in_flight as usize >= DEDUPE_WINDOW {
+            return Judgement::Refuse(Problem::unavailable("the log is behind; nothing was changed"));
+        }
+        match message {
+            Err(error) => Judgement::Refuse(error.into()),
+            Ok(None) => Judgement::Refuse(Problem::not_found("message")),
+            Ok(Some(message)) => {
+                let role = self.state.members.get(&change.from).map(|member| member.role);
+                let role = role.filter(|_| !self.id.is_direct());
+                judge(&message, change.from, role, &change.change)
+            }
+        }
     }
 
     /// The next change of a message may go on.
@@ -173,28 +153,6 @@ impl Shell {
         let head = self.state.head;
         self.tail.updates(self.stored_head + 1, head, self.tail.first(head))
     }
-}
-
-/// The message of a change, with `folds` folded in, and what an earlier asking for it made in that range.
-async fn find(core: &Hub, ask: &Ask, range: (u64, u64), folds: &[StoredUpdate]) -> PortResult<Found> {
-    let Question::Change(change) = &ask.question else {
-        return Ok(Found::default());
-    };
-    let made = match made_by(change).filter(|_| change.repeat) {
-        Some(is_made) => find_update(core, ask.conversation, range, is_made).await?,
-        None => None,
-    };
-    let mut message = core.chats.message(ask.conversation, change.of).await?.map(Box::new);
-    if let Some(message) = &mut message {
-        message.fold_all(folds);
-    }
-    Ok(Found { message, made })
-}
-
-/// What tells the update that an earlier asking for a change made.
-fn made_by(change: &Change) -> Option<impl Fn(&StoredUpdate) -> bool + use<>> {
-    let (from, key) = (change.from, change.idempotency?);
-    Some(move |update: &StoredUpdate| update.idempotency == Some(key) && update.from == from)
 }
 
 /// A deletion repeats anybody's, a reaction only one's own.

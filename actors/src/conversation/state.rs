@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 pub use self::applied::{Applied, Event, Outcome};
 use super::authors::Authors;
+use super::changes::{Between, Changes};
 use super::command::{Command, Record};
 use super::window::{Key, Window};
 use crate::id::{ConversationId, FileId, UserId};
-use crate::ports::chats::{Content, Entry, Member, Profile, Snapshot, Step, StoredChange, StoredMessage, StoredUpdate};
+use crate::ports::chats::{Content, Entry, Member, Profile, RecentChange, Snapshot, Step, StoredMessage, StoredUpdate};
 use crate::ports::log::Offset;
 use crate::protocol::Problem;
 use crate::protocol::view::Role;
@@ -31,6 +32,7 @@ pub struct State {
     pub members: BTreeMap<UserId, Member>,
     pub window: Window,
     pub authors: Authors,
+    pub changes: Changes,
 }
 
 /// Why a command is not carried out.
@@ -60,6 +62,7 @@ impl State {
             members: BTreeMap::new(),
             window: Window::default(),
             authors: Authors::default(),
+            changes: Changes::default(),
         }
     }
 
@@ -68,6 +71,7 @@ impl State {
             id,
             window: Window::load(&snapshot.recent),
             authors: Authors::load(&snapshot.recent),
+            changes: Changes::load(snapshot.changes),
             deleted: snapshot.deleted,
             head: snapshot.head,
             applied: snapshot.applied,
@@ -102,8 +106,7 @@ impl State {
             return self.refuse(&record, refusal);
         }
         if self.comes_too_late(&record) {
-            let problem = Problem::unavailable("it came to the log too late; nothing was sent");
-            return self.refuse(&record, problem.into());
+            return self.refuse(&record, too_late("sent"));
         }
         // What is under way together may have been written by clocks that differ, or before and after one stepped back.
         let at = record.at.max(self.active_at);
@@ -119,7 +122,18 @@ impl State {
                 of,
                 change,
                 idempotency,
-            } => self.update(at, from, (of, change), idempotency),
+            } => {
+                let seq = self.head + 1;
+                let update = StoredUpdate {
+                    seq,
+                    of,
+                    from,
+                    at,
+                    change,
+                    idempotency,
+                };
+                self.update(update, record.checked)
+            }
             Command::Create {
                 by,
                 name,
@@ -216,25 +230,19 @@ impl State {
         applied
     }
 
-    fn update(
-        &mut self,
-        at: Timestamp,
-        from: UserId,
-        (of, change): (u64, StoredChange),
-        idempotency: Option<u64>,
-    ) -> Applied {
-        self.head += 1;
-        self.active_at = self.active_at.max(at);
-        let mut applied = Applied::settled();
-        applied.push(Entry::Update(StoredUpdate {
-            seq: self.head,
-            of,
-            from,
-            at,
-            change,
-            idempotency,
-        }));
-        applied.outcome = Ok(Outcome::Updated { seq: self.head });
+    /// A change takes its seq, unless its user was heard elsewhere since it was checked.
+    fn update(&mut self, update: StoredUpdate, checked: Option<u64>) -> Applied {
+        let change = RecentChange::from(&update);
+        let seq = match checked.map(|checked| self.changes.since(checked, self.head, change)) {
+            Some(Between::Another) => return Applied::refused(too_late("changed")),
+            Some(Between::Itself(seq)) => return Applied::done(Outcome::Updated { seq }),
+            Some(Between::Nothing) | None => update.seq,
+        };
+        self.head = seq;
+        self.active_at = self.active_at.max(update.at);
+        self.changes.push(change);
+        let mut applied = Applied::done(Outcome::Updated { seq });
+        applied.push(Entry::Update(update));
         applied
     }
 
@@ -426,6 +434,10 @@ impl State {
         }
         applied
     }
+}
+
+fn too_late(done: &str) -> Refusal {
+    Problem::unavailable(format!("it came to the log too late; nothing was {done}")).into()
 }
 
 #[cfg(test)]

@@ -38,8 +38,8 @@ fn question() -> BoxedStrategy<Question> {
     let span = prop_oneof![any::<u64>().prop_map(Span::Before), any::<u64>().prop_map(Span::After)];
     prop_oneof![
         4 => (samples::command(), any::<bool>()).prop_map(|(command, repeat)| Question::Do { command, repeat }),
-        1 => (samples::user(), any::<u64>(), samples::change(), of(any::<u64>()), any::<bool>())
-            .prop_map(|(from, of, change, idempotency, repeat)| Change { from, of, change, idempotency, repeat })
+        1 => (samples::user(), any::<u64>(), samples::change(), of(any::<u64>()))
+            .prop_map(|(from, of, change, idempotency)| Change { from, of, change, idempotency })
             .prop_map(Question::Change),
         1 => (any::<(u64, u64)>(), of(samples::user()))
             .prop_map(|((from, to), user)| Question::Entries { from, to, user }),

@@ -76,10 +76,6 @@ impl Waiting {
                 command: command.clone(),
                 repeat: *repeat || self.doubtful,
             },
-            Question::Change(change) => Question::Change(Change {
-                repeat: change.repeat || self.doubtful,
-                ..change.clone()
-            }),
             other => other.clone(),
         }
     }

@@ -177,6 +177,8 @@ pub struct Snapshot {
     pub members: Vec<Member>,
     /// The latest messages' client ids, oldest first: the dedupe window.
     pub recent: Vec<RecentId>,
+    /// The changes of messages among the latest [`DEDUPE_WINDOW`] entries, oldest first.
+    pub changes: Vec<RecentChange>,
     /// A deleted group: nothing of it may be read, and its id is never used again.
     pub deleted: bool,
 }
@@ -190,6 +192,36 @@ pub struct Overview {
     pub unread: u32,
     /// The latest message, where there is one.
     pub latest: Option<StoredMessage>,
+}
+
+/// What an update was, without what it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecentChange {
+    pub seq: u64,
+    pub of: u64,
+    pub from: UserId,
+    pub idempotency: Option<u64>,
+}
+
+impl RecentChange {
+    /// What an entry was, if it was a change.
+    pub fn of(entry: &Entry) -> Option<Self> {
+        match entry {
+            Entry::Update(update) => Some(Self::from(update)),
+            Entry::Message(_) => None,
+        }
+    }
+}
+
+impl From<&StoredUpdate> for RecentChange {
+    fn from(update: &StoredUpdate) -> Self {
+        Self {
+            seq: update.seq,
+            of: update.of,
+            from: update.from,
+            idempotency: update.idempotency,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -34,8 +34,6 @@ pub struct Link {
     outlet: Weak<dyn Outlet>,
     /// Sends of this connection, counted as far as they may be repeats of what an earlier one left unanswered.
     sends: AtomicU32,
-    /// How many of the next changes its node may have asked another node for.
-    asked_before: AtomicU32,
 }
 
 impl Link {
@@ -49,14 +47,7 @@ impl Link {
             connection,
             outlet: Arc::downgrade(outlet),
             sends: AtomicU32::new(0),
-            asked_before: AtomicU32::new(0),
         }
-    }
-
-    /// The same way, of a socket that was attached before: what was not answered then is asked again.
-    pub(crate) fn again(self) -> Self {
-        let asked_before = AtomicU32::new(self.core.limits.unanswered_sends);
-        Self { asked_before, ..self }
     }
 
     /// Takes one frame; answers go to the outlet. Never blocks. `ping` and `reauth` are the gateway's own and never come here.
@@ -287,16 +278,11 @@ impl Link {
 
     fn change(&self, id: Option<String>, conversation: ConversationId, of: u64, change: StoredChange) {
         let key = |id: &str| idempotency::key(self.connection, id, conversation, of, &change);
-        let one_less = |left: u32| left.checked_sub(1);
         let question = Question::Change(Change {
             from: self.user,
             of,
             idempotency: id.as_deref().map(key),
             change,
-            repeat: self
-                .asked_before
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
-                .is_ok(),
         });
         self.core.ask(Ask {
             conversation,

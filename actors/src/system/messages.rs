@@ -96,7 +96,6 @@ impl System {
             of,
             change,
             idempotency: Some(self.0.outstanding.number()),
-            repeat: false,
         });
         match self.0.call(conversation, question).await? {
             Reply::Done {

@@ -155,17 +155,15 @@ fn questions() -> Vec<Sample<Question>> {
                 of: 300,
                 change,
                 idempotency: None,
-                repeat: false,
             })
         }),
         vec![like(
-            " again",
+            " keyed",
             Question::Change(Change {
                 from: user(1),
                 of: 300,
                 change: StoredChange::Delete,
                 idempotency: Some(u64::MAX - 1),
-                repeat: true,
             }),
         )],
         each(spans, |span| Question::History {

@@ -18,7 +18,7 @@ struct Asker {
 
 impl Asker {
     /// Asks that owner for an edit; answers its seq.
-    async fn edit(&self, owner: &str, text: &str, key: u64, repeat: bool) -> Option<u64> {
+    async fn edit(&self, owner: &str, text: &str, key: u64) -> Option<u64> {
         let change = Change {
             from: self.from,
             of: 1,
@@ -26,7 +26,6 @@ impl Asker {
                 body: Some(text.into()),
             },
             idempotency: Some(key),
-            repeat,
         };
         let ask = Ask {
             conversation: self.conversation,
@@ -71,9 +70,9 @@ async fn an_edit_that_is_asked_for_again_undoes_no_later_one() {
         from: ada,
     };
     world.place(&["a"]).await;
-    assert_eq!(asker.edit("a", "one", 11, false).await, Some(2));
-    assert_eq!(asker.edit("a", "two", 12, false).await, Some(3));
-    assert_eq!(asker.edit("a", "one", 11, false).await, Some(2), "in memory");
+    assert_eq!(asker.edit("a", "one", 11).await, Some(2));
+    assert_eq!(asker.edit("a", "two", 12).await, Some(3));
+    assert_eq!(asker.edit("a", "one", 11).await, Some(2), "in memory");
     let chats = &world.services.chats;
     let body = async || {
         chats
@@ -86,13 +85,9 @@ async fn an_edit_that_is_asked_for_again_undoes_no_later_one() {
     };
     eventually("both edits are stored", async || body().await == "two").await;
     world.place(&["b"]).await;
-    assert_eq!(asker.edit("b", "one", 11, true).await, Some(2), "in the store");
-    assert_eq!(
-        asker.edit("b", "one", 13, true).await,
-        Some(4),
-        "but another is another"
-    );
-    assert_eq!(asker.edit("b", "two", 12, true).await, Some(3));
+    assert_eq!(asker.edit("b", "one", 11).await, Some(2), "in the store");
+    assert_eq!(asker.edit("b", "one", 13).await, Some(4), "but another is another");
+    assert_eq!(asker.edit("b", "two", 12).await, Some(3));
     let chats = &world.services.chats;
     eventually("the last edit is stored", async || {
         chats

@@ -30,8 +30,6 @@ pub struct Device {
     sends: Sends,
     /// Whether it reacts to messages and edits its user's own.
     changes: bool,
-    /// Whether nodes stand still, and do later what others were asked for since.
-    late: bool,
     /// The messages it knows of, and whether they are its user's own.
     known: BTreeMap<ConversationId, BTreeMap<u64, bool>>,
     acked: BTreeMap<ConversationId, u64>,
@@ -110,7 +108,6 @@ impl Device {
             id: None,
             sends,
             changes: false,
-            late: false,
             known: BTreeMap::new(),
             acked: BTreeMap::new(),
             lot,
@@ -120,9 +117,9 @@ impl Device {
         }
     }
 
-    /// The same device, which says something about messages too; `late` says that nodes stand still.
-    pub fn with_changes(self, changes: bool, late: bool) -> Self {
-        Self { changes, late, ..self }
+    /// The same device, which says something about messages too.
+    pub fn with_changes(self, changes: bool) -> Self {
+        Self { changes, ..self }
     }
 
     /// Goes on until it is dropped; `done` hears when everything was answered.
@@ -240,7 +237,7 @@ impl Device {
             Vec::new()
         }) {
             let name = self.name(&id);
-            if (again || self.late) && !matches!(what, What::Message(_)) {
+            if again && matches!(what, What::Edit(..)) {
                 self.ledger.may_stand_twice(name.clone());
             }
             let (conversation, frame) = match what {

@@ -16,7 +16,7 @@ pub struct Ledger(Mutex<Books>);
 struct Books {
     /// What was asked to be sent where, and how much had been asked for before.
     asked: HashMap<Name, (ConversationId, usize)>,
-    /// Changes that may stand twice.
+    /// Edits that a client asked for again when it was open whether they had been made.
     twice: HashSet<Name>,
     /// What was answered `sent`, or `ok`.
     sent: HashMap<Name, u64>,
@@ -45,7 +45,7 @@ impl Ledger {
         books.asked.entry(name).or_insert((conversation, before));
     }
 
-    /// A change that a client asks for again, or that a node may write down which stood still since it was asked for it.
+    /// An edit is asked for again.
     pub fn may_stand_twice(&self, name: Name) {
         self.0.lock().twice.insert(name);
     }

@@ -65,11 +65,6 @@ pub fn has_changes(seed: u64) -> bool {
     seed >= CHANGES
 }
 
-/// Whether nodes of a seed stand still.
-pub fn stands_still(seed: u64) -> bool {
-    of(seed).iter().any(|(_, fault)| matches!(fault, Fault::Freeze(..)))
-}
-
 /// What goes wrong, by when.
 pub fn of(seed: u64) -> Vec<(Duration, Fault)> {
     let mut lot = Lot::new(seed);

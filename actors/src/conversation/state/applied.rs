@@ -61,6 +61,13 @@ impl Applied {
         }
     }
 
+    pub(super) fn done(outcome: Outcome) -> Self {
+        Self {
+            outcome: Ok(outcome),
+            ..Self::settled()
+        }
+    }
+
     /// An entry takes its place.
     pub(super) fn push(&mut self, entry: Entry) {
         let entry = Arc::new(entry);

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::*;
-use crate::ports::chats::{DEDUPE_WINDOW, RecentId};
+use crate::ports::chats::{DEDUPE_WINDOW, RecentChange, RecentId, StoredChange};
 use crate::protocol::ErrorCode;
 
 mod log;
@@ -101,6 +101,49 @@ fn sent(applied: &Applied) -> (u64, bool) {
 
 fn role_of(state: &State, number: u8) -> Option<Role> {
     state.members.get(&user(number)).map(|member| member.role)
+}
+
+fn edit(text: &str, key: u64) -> Command {
+    Command::Update {
+        from: user(1),
+        of: 1,
+        change: StoredChange::Edit {
+            body: Some(text.into()),
+        },
+        idempotency: Some(key),
+    }
+}
+
+/// The same of an edit, which another owner took meanwhile, or that its user took back by a later one.
+#[test]
+fn an_edit_that_comes_to_the_log_late_undoes_no_later_one() {
+    let mut state = made(&[1]);
+    apply(&mut state, send(1, "a")).outcome.unwrap();
+    let mut at = |checked, command| {
+        let record = Record {
+            conversation: state.id,
+            at: state.active_at,
+            checked,
+            command,
+        };
+        state.apply(record)
+    };
+    let updated = |seq| Ok(Outcome::Updated { seq });
+    assert_eq!(at(Some(1), edit("one", 11)).outcome, updated(2));
+    let again = at(Some(1), edit("one", 11));
+    assert_eq!(
+        (again.outcome, again.steps.len()),
+        (updated(2), 0),
+        "it is made already"
+    );
+    assert_eq!(
+        code(at(Some(1), edit("two", 12))),
+        ErrorCode::Unavailable,
+        "it did not see that one"
+    );
+    assert_eq!(at(Some(2), edit("two", 12)).outcome, updated(3));
+    assert_eq!(at(Some(1), edit("one", 11)).outcome, updated(2));
+    assert_eq!(at(None, edit("of an older release", 13)).outcome, updated(4));
 }
 
 /// A node that was paused or cut off from the log writes what its client has long since sent again to another.

@@ -220,7 +220,6 @@ impl Hub {
             Err(refusal) => return Err(refusal),
         };
         let device = link.device;
-        let link = if attach.plug.attempt > 1 { link.again() } else { link };
         end.link.set(link).ok();
         if end.gone.load(Ordering::Acquire) {
             // It went while it was being attached; or the session did and came back, and took it for one of those it had.

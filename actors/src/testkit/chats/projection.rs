@@ -3,7 +3,8 @@
 use super::{Chat, World, edit, group, member, message, react, sought, stored, three, update};
 use crate::id::{ConversationId, FileId, UserId};
 use crate::ports::chats::{
-    Content, DEDUPE_WINDOW, Entry, Member, Profile, RecentId, Step, StoredChange, StoredMessage, StoredReaction,
+    Content, DEDUPE_WINDOW, Entry, Member, Profile, RecentChange, RecentId, Snapshot, Step, StoredChange,
+    StoredMessage, StoredReaction,
 };
 use crate::protocol::Json;
 use crate::protocol::view::Role;
@@ -207,7 +208,14 @@ async fn a_snapshot_has_the_latest_client_ids(world: World) {
     chat.say(&world, ada, 10).await;
     chat.update(&world, bob, 3, react("x", false)).await;
     chat.say(&world, bob, DEDUPE_WINDOW as u64 - 5).await;
-    let recent = chat.snapshot(&world).await.recent;
+    let Snapshot { recent, changes, .. } = chat.snapshot(&world).await;
+    let change = RecentChange {
+        seq: 11,
+        of: 3,
+        from: bob,
+        idempotency: Some(u64::MAX - 11),
+    };
+    assert_eq!(changes, [change]);
     assert_eq!(recent.len(), DEDUPE_WINDOW);
     assert!(recent.is_sorted_by_key(|one| one.seq));
     let first = RecentId {
@@ -219,6 +227,12 @@ async fn a_snapshot_has_the_latest_client_ids(world: World) {
     assert_eq!(recent.first(), Some(&first));
     assert_eq!(recent.last().map(|one| one.seq), Some(chat.head));
     assert!(recent.iter().all(|one| one.seq != 11), "an update has no client id");
+    chat.say(&world, ada, 5).await;
+    assert_eq!(
+        chat.snapshot(&world).await.changes,
+        [],
+        "it is not among the latest entries"
+    );
 }
 
 async fn a_client_id_is_found_however_old(world: World, reopened: &impl AsyncFn(World) -> World) {

@@ -12,7 +12,8 @@ use super::MemoryAccounts;
 use crate::id::{ConversationId, DeviceId, UserId};
 use crate::ports::chats::{
     ChatStore, CursorUpdate, Cursors, DEDUPE_WINDOW, DeviceCursors, Entry, Inbox, Member, Membership, OVERVIEW_ENTRIES,
-    Overview, Profile, Projection, RecentId, Snapshot, Sought, Span, Step, StoredChange, StoredMessage, StoredUpdate,
+    Overview, Profile, Projection, RecentChange, RecentId, Snapshot, Sought, Span, Step, StoredChange, StoredMessage,
+    StoredUpdate,
 };
 use crate::ports::{PortError, PortResult};
 use crate::time::Timestamp;
@@ -199,6 +200,8 @@ impl Chat {
         });
         let mut recent: Vec<_> = recent.collect();
         recent.reverse();
+        let known_after = self.head.saturating_sub(DEDUPE_WINDOW as u64);
+        let latest = self.entries.range(known_after + 1..).map(|(_, entry)| entry);
         Some(Snapshot {
             profile: self.profile.clone()?,
             head: self.head,
@@ -206,6 +209,7 @@ impl Chat {
             active_at: self.active_at,
             members: self.members.values().map(|kept| kept.member.clone()).collect(),
             recent,
+            changes: latest.filter_map(RecentChange::of).collect(),
             deleted: self.deleted,
         })
     }

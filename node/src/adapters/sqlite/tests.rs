@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use rookery_actors::ports::chats::{ChatStore as _, Entry, Profile, Projection, RecentId, Snapshot, Step};
+use rookery_actors::ports::chats::{
+    ChatStore as _, Entry, Profile, Projection, RecentChange, RecentId, Snapshot, Step,
+};
 use rookery_cluster::id::ShardId;
 use rookery_cluster::testkit::recorded::{self, Sample};
 use rusqlite::Connection;
@@ -39,6 +41,7 @@ fn kept(profile: Profile) -> Kept {
         active_at: at(9),
         members: members(),
         recent: entries().iter().filter_map(recent).collect(),
+        changes: entries().iter().filter_map(RecentChange::of).collect(),
         deleted: false,
     };
     (snapshot, entries())

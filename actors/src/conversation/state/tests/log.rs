@@ -10,6 +10,7 @@ struct Store {
     profile: Option<Profile>,
     members: BTreeMap<UserId, Member>,
     recent: Vec<RecentId>,
+    changes: Vec<RecentChange>,
     deleted: bool,
 }
 
@@ -27,6 +28,7 @@ impl Store {
                 self.members.clear();
             }
             Step::Entry(entry) => {
+                self.changes.extend(RecentChange::of(entry));
                 if let Entry::Message(message) = entry.as_ref() {
                     self.recent.push(RecentId {
                         from: message.from,
@@ -47,6 +49,7 @@ impl Store {
             active_at: state.active_at,
             members: self.members.values().cloned().collect(),
             recent: self.recent.clone(),
+            changes: self.changes.clone(),
             deleted: self.deleted,
         })
     }

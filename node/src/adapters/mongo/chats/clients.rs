@@ -1,11 +1,11 @@
-//! Client ids: the latest of a conversation, and the messages that have some of them.
+//! Client ids: what the latest entries of a conversation say of themselves, and the messages that have some ids.
 
 use std::collections::HashMap;
 
 use mongodb::bson::{Binary, DateTime, Document, Uuid, doc};
 use rookery_actors::id::{ConversationId, UserId};
 use rookery_actors::ports::PortResult;
-use rookery_actors::ports::chats::{DEDUPE_WINDOW, RecentId, Sought};
+use rookery_actors::ports::chats::{DEDUPE_WINDOW, RecentChange, RecentId, Sought};
 use rookery_actors::time::Timestamp;
 use serde::Deserialize;
 
@@ -40,22 +40,71 @@ impl ClientDoc {
     }
 }
 
-/// The client ids of the latest messages up to a head, oldest first.
-pub async fn latest(mongo: &Mongo, conversation: ConversationId, head: u64) -> PortResult<Vec<RecentId>> {
-    let mut filter: Document = keys::entries(conversation, 0, head);
-    filter.insert("kind", kind::MESSAGE);
-    let query = Query::of(filter)
-        .fields(fields())
-        .sort(doc! { "_id": -1 })
-        .limit(DEDUPE_WINDOW);
-    let found: Vec<ClientDoc> = mongo.find(ENTRIES, query).await?;
-    let recent = found.into_iter().rev().map(|found| RecentId {
-        from: UserId::from_id(found.from),
-        seq: found.seq(),
-        at: timestamp(found.at),
-        id: found.message.id,
-    });
-    Ok(recent.collect())
+/// What an entry says of itself.
+#[derive(Deserialize)]
+struct RecentDoc {
+    #[serde(rename = "_id")]
+    key: Binary,
+    from: Uuid,
+    at: DateTime,
+    /// What only a message has.
+    message: Option<ClientIdDoc>,
+    /// What only an update has.
+    of: Option<i64>,
+    idempotency: Option<i64>,
+}
+
+impl RecentDoc {
+    fn seq(&self) -> u64 {
+        keys::seq(&self.key)
+    }
+
+    fn id(&self) -> Option<RecentId> {
+        let message = self.message.as_ref()?;
+        Some(RecentId {
+            from: UserId::from_id(self.from),
+            id: message.id.clone(),
+            seq: self.seq(),
+            at: timestamp(self.at),
+        })
+    }
+
+    fn change(&self) -> Option<RecentChange> {
+        Some(RecentChange {
+            seq: self.seq(),
+            of: self.of? as u64,
+            from: UserId::from_id(self.from),
+            idempotency: self.idempotency.map(i64::cast_unsigned),
+        })
+    }
+}
+
+/// The client ids of the latest messages up to a head, and the changes among its latest entries; each oldest first.
+///
+/// One read, as a rule: changes take the places of messages in it, and where there are more of those they are read after.
+pub async fn latest(
+    mongo: &Mongo,
+    conversation: ConversationId,
+    head: u64,
+) -> PortResult<(Vec<RecentId>, Vec<RecentChange>)> {
+    let read = |filter: Document, limit: usize| {
+        let mut fields = fields();
+        fields.extend(doc! { "of": 1, "idempotency": 1 });
+        let query = Query::of(filter).fields(fields).sort(doc! { "_id": -1 });
+        mongo.find::<RecentDoc>(ENTRIES, query.limit(limit))
+    };
+    let mut found = read(keys::entries(conversation, 0, head), DEDUPE_WINDOW).await?;
+    let mut changes: Vec<_> = found.iter().filter_map(RecentDoc::change).collect();
+    let oldest = found.last().map_or(0, RecentDoc::seq);
+    if !changes.is_empty() && oldest > 1 {
+        let mut older = keys::entries(conversation, 0, oldest - 1);
+        older.insert("kind", kind::MESSAGE);
+        found.extend(read(older, changes.len()).await?);
+    }
+    let mut ids: Vec<_> = found.iter().filter_map(RecentDoc::id).collect();
+    ids.reverse();
+    changes.reverse();
+    Ok((ids, changes))
 }
 
 /// The messages with these client ids, in their order; of several with the same the latest. One read, whatever their number,

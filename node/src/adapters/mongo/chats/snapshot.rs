@@ -1,4 +1,4 @@
-//! What a conversation's actor starts from: its document, its members and its latest client ids as of one and the same commit.
+//! What a conversation's actor starts from: its document, its members and its latest entries as of one and the same commit.
 //!
 //! They stand in several documents, and another node may commit while they are read. So the conversation's document is read
 //! before and after: when `applied` is the same, nothing was committed in between, and what is not committed shows nowhere.
@@ -92,10 +92,11 @@ async fn whole(
         active_at: timestamp(stored.active_at),
         members: Vec::new(),
         recent: Vec::new(),
+        changes: Vec::new(),
         deleted: stored.deleted,
     };
     if !stored.deleted {
-        (snapshot.members, snapshot.recent) = tokio::try_join!(
+        (snapshot.members, (snapshot.recent, snapshot.changes)) = tokio::try_join!(
             members(mongo, conversation),
             clients::latest(mongo, conversation, snapshot.head)
         )?;

@@ -1,7 +1,9 @@
 //! Entries: how they stand in their rows, and reading them.
 
 use rookery_actors::id::{ConversationId, UserId};
-use rookery_actors::ports::chats::{Content, Entry, Span, StoredChange, StoredMessage, StoredUpdate};
+use rookery_actors::ports::chats::{
+    Content, DEDUPE_WINDOW, Entry, RecentChange, Span, StoredChange, StoredMessage, StoredUpdate,
+};
 use rookery_actors::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 
@@ -92,6 +94,15 @@ pub fn latest_of(sql: &Connection, no: No) -> Result<Option<StoredMessage>> {
     ))?
     .query_row((no.key(1), no.key(u64::MAX)), message_row)
     .optional()
+}
+
+/// The changes among the latest entries of a numbered conversation, oldest first.
+pub fn latest_changes(sql: &Connection, no: No, head: u64) -> Result<Vec<RecentChange>> {
+    let known_after = head.saturating_sub(DEDUPE_WINDOW as u64);
+    let mut select = sql.prepare_cached(select!("WHERE key BETWEEN ?1 AND ?2 AND kind <> 0 ORDER BY key"))?;
+    let rows = select.query_map((no.key(known_after + 1), no.key(head)), entry)?;
+    let changes = rows.map(|row| row.map(|entry| RecentChange::of(&entry)));
+    changes.filter_map(Result::transpose).collect()
 }
 
 /// Messages of others beyond a seq and up to another, counted up to `most`.

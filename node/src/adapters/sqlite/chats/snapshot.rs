@@ -21,6 +21,7 @@ pub fn load(sql: &Connection, conversation: ConversationId) -> Result<Option<Sna
             active_at: Timestamp(row.get(3)?),
             members: Vec::new(),
             recent: Vec::new(),
+            changes: Vec::new(),
             deleted: row.get::<_, i64>(4)? != 0,
         };
         Ok((No(row.get(0)?), snapshot))
@@ -31,6 +32,7 @@ pub fn load(sql: &Connection, conversation: ConversationId) -> Result<Option<Sna
     if !snapshot.deleted {
         snapshot.members = people::members(sql, no)?;
         snapshot.recent = recent(sql, no)?;
+        snapshot.changes = history::latest_changes(sql, no, snapshot.head)?;
     }
     Ok(Some(snapshot))
 }
