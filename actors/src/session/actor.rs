@@ -41,16 +41,19 @@ impl Hub {
         let mut slot = cell.actor.lock();
         let mut msg = msg;
         loop {
+            let is_new = slot.is_none();
             let session = slot.get_or_insert_with(|| self.activate_session(cell));
             session.waiting.fetch_add(1, Ordering::AcqRel);
-            match session.actor.cast(msg) {
-                // The actor died just now; another takes its place.
-                Err(MessagingErr::SendErr(back)) => {
-                    msg = back;
-                    *slot = None;
-                }
-                _ => return,
+            let Err(MessagingErr::SendErr(back)) = session.actor.cast(msg) else {
+                return;
+            };
+            *slot = None;
+            // Where the runtime ends a new one is dead, too, and so would be all that follow.
+            if is_new {
+                return;
             }
+            // The actor died just now; another takes its place.
+            msg = back;
         }
     }
 
