@@ -5,8 +5,9 @@
 //! client message id never makes two messages, an idempotency key never two edits ([`Change`]), and what else may have been
 //! done already is answered as if it had been done now ([`settled`]).
 //!
-//! A user's sends and changes in a conversation are asked in their order ([`table`]): none goes to a node while an earlier one waits for
-//! another, or is unanswered since it was asked on this node, which owned the conversation then.
+//! A user's sends and changes of messages in a conversation are asked in their order ([`table`]): none goes to a node while an
+//! earlier one waits for another; nor does a send while an earlier send is unanswered since it was asked on this node, which
+//! owned the conversation then.
 
 mod table;
 

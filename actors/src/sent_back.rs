@@ -1,4 +1,5 @@
-//! Sends of other nodes that went back to them, because their conversation was not this node's: pure.
+//! Sends, and changes of messages, that went back to the nodes they came from, because their conversation was not this node's:
+//! pure.
 //!
 //! A table may give the conversation to this node at that very moment, and then what its sender had sent behind would be
 //! taken before what goes back. So it goes back as well, until the first has come again.

@@ -176,14 +176,7 @@ impl State {
     fn refuse(&self, record: &Record, refusal: Refusal) -> Applied {
         match &record.command {
             Command::Send { from, id, .. } if self.is_member(*from) => match self.window.get(Key::of(*from, id)) {
-                Some((seq, at)) => Applied {
-                    outcome: Ok(Outcome::Sent {
-                        seq,
-                        at,
-                        duplicate: true,
-                    }),
-                    ..Applied::settled()
-                },
+                Some(sent) => repeated(sent),
                 None => Applied::refused(refusal),
             },
             _ => Applied::refused(refusal),
@@ -192,15 +185,8 @@ impl State {
 
     fn send(&mut self, at: Timestamp, from: UserId, id: String, mut content: Content, peer: Option<UserId>) -> Applied {
         let key = Key::of(from, &id);
-        if let Some((seq, at)) = self.window.get(key) {
-            return Applied {
-                outcome: Ok(Outcome::Sent {
-                    seq,
-                    at,
-                    duplicate: true,
-                }),
-                ..Applied::settled()
-            };
+        if let Some(sent) = self.window.get(key) {
+            return repeated(sent);
         }
         let mut applied = match (&self.profile, peer) {
             (None, Some(peer)) => self.open(at, [from, peer]),
@@ -434,6 +420,15 @@ impl State {
         }
         applied
     }
+}
+
+/// The answer to what was sent before.
+fn repeated((seq, at): (u64, Timestamp)) -> Applied {
+    Applied::done(Outcome::Sent {
+        seq,
+        at,
+        duplicate: true,
+    })
 }
 
 fn too_late(done: &str) -> Refusal {

@@ -55,6 +55,12 @@ impl Asker {
             other => panic!("{other:?}"),
         }
     }
+
+    /// The text of the message as the store has it.
+    async fn stored(&self, world: &World) -> String {
+        let message = world.services.chats.message(self.conversation, 1).await.unwrap();
+        message.expect("it is stored").content.body
+    }
 }
 
 /// An edit that undid a later one would show that it was made twice.
@@ -73,31 +79,10 @@ async fn an_edit_that_is_asked_for_again_undoes_no_later_one() {
     assert_eq!(asker.edit("a", "one", 11).await, Some(2));
     assert_eq!(asker.edit("a", "two", 12).await, Some(3));
     assert_eq!(asker.edit("a", "one", 11).await, Some(2), "in memory");
-    let chats = &world.services.chats;
-    let body = async || {
-        chats
-            .message(asker.conversation, 1)
-            .await
-            .unwrap()
-            .unwrap()
-            .content
-            .body
-    };
-    eventually("both edits are stored", async || body().await == "two").await;
+    eventually("both edits are stored", async || asker.stored(&world).await == "two").await;
     world.place(&["b"]).await;
     assert_eq!(asker.edit("b", "one", 11).await, Some(2), "in the store");
     assert_eq!(asker.edit("b", "one", 13).await, Some(4), "but another is another");
     assert_eq!(asker.edit("b", "two", 12).await, Some(3));
-    let chats = &world.services.chats;
-    eventually("the last edit is stored", async || {
-        chats
-            .message(asker.conversation, 1)
-            .await
-            .unwrap()
-            .unwrap()
-            .content
-            .body
-            == "one"
-    })
-    .await;
+    eventually("the last edit is stored", async || asker.stored(&world).await == "one").await;
 }

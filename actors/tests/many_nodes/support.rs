@@ -14,8 +14,9 @@ use rookery_actors::id::{ConnectionId, ConversationId, DeviceId, LoginId, UserId
 use rookery_actors::interchange::Peer;
 use rookery_actors::outlet::{Outlet, Pushed, Urgency};
 use rookery_actors::protocol::client::Request;
-use rookery_actors::protocol::{ClientFrame, CloseCode, Codec, ErrorCode, Limits, Send, ServerFrame, Target};
+use rookery_actors::protocol::{ClientFrame, CloseCode, Codec, ErrorCode, Limits, ServerFrame, Target};
 use rookery_actors::system::{Arrival, Link, Ports, System};
+use rookery_actors::testkit::frames::text;
 use rookery_actors::testkit::memory::{Services, Writer};
 use rookery_cluster::id::NodeId;
 use rookery_cluster::membership::{Epoch, Member, NodeState, Table, View};
@@ -222,16 +223,7 @@ impl Client {
     }
 
     pub fn send(&self, to: Target, id: &str) {
-        let send = Send {
-            id: id.into(),
-            to,
-            body: Some(format!("text of {id}")),
-            data: None,
-            attachments: Vec::new(),
-            reply_to: None,
-            mentions: Vec::new(),
-        };
-        self.say(ClientFrame::Send(Box::new(send)), Some(id));
+        self.say(text(id, to), Some(id));
     }
 
     /// Sends and waits for `sent`; answers its seq.

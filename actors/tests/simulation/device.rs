@@ -11,8 +11,9 @@ use rookery_actors::id::{ConnectionId, ConversationId, DeviceId, LoginId, UserId
 use rookery_actors::outlet::{Outlet, Pushed, Urgency};
 use rookery_actors::protocol::client::Request;
 use rookery_actors::protocol::server::Change;
-use rookery_actors::protocol::{ClientFrame, CloseCode, Codec, Send, ServerFrame, Target};
+use rookery_actors::protocol::{ClientFrame, CloseCode, Codec, ServerFrame, Target};
 use rookery_actors::system::{Arrival, Link};
+use rookery_actors::testkit::frames::text;
 use rookery_cluster::testkit::lot::Lot;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -241,7 +242,7 @@ impl Device {
                 self.ledger.may_stand_twice(name.clone());
             }
             let (conversation, frame) = match what {
-                What::Message(to) => (conversation(self.user, to), message(&id, to)),
+                What::Message(to) => (conversation(self.user, to), text(&id, to)),
                 What::Reaction(conversation, seq) => (
                     conversation,
                     ClientFrame::React {
@@ -361,16 +362,4 @@ fn about(known: Option<&BTreeMap<u64, bool>>, conversation: ConversationId, lot:
         true => What::Edit(conversation, *seq),
         false => What::Reaction(conversation, *seq),
     })
-}
-
-fn message(id: &str, to: Target) -> ClientFrame {
-    ClientFrame::Send(Box::new(Send {
-        id: id.into(),
-        to,
-        body: Some(format!("text of {id}")),
-        data: None,
-        attachments: Vec::new(),
-        reply_to: None,
-        mentions: Vec::new(),
-    }))
 }

@@ -54,17 +54,14 @@ impl Applied {
     }
 
     pub(super) fn settled() -> Self {
-        Self {
-            outcome: Ok(Outcome::Settled),
-            steps: Vec::new(),
-            events: Vec::new(),
-        }
+        Self::done(Outcome::Settled)
     }
 
     pub(super) fn done(outcome: Outcome) -> Self {
         Self {
             outcome: Ok(outcome),
-            ..Self::settled()
+            steps: Vec::new(),
+            events: Vec::new(),
         }
     }
 
