@@ -137,6 +137,7 @@ fn records(group: ConversationId, user: UserId) {
         conversation: group,
         at: Timestamp(1_795_253_400_123),
         checked: Some(0),
+        writer: None,
         command: send(user, 1),
     };
     let bytes = record.encode();
@@ -148,10 +149,11 @@ fn records(group: ConversationId, user: UserId) {
 
 fn conversation(group: ConversationId, user: UserId) {
     let (mut state, mut id) = (Conversation::empty(group), 0);
-    state.apply(Record {
+    let create = Record {
         conversation: group,
         at: Timestamp(0),
         checked: Some(0),
+        writer: None,
         command: Command::Create {
             by: user,
             name: "group".into(),
@@ -159,19 +161,22 @@ fn conversation(group: ConversationId, user: UserId) {
             description: None,
             members: (0..100).map(|_| UserId::fresh()).collect(),
         },
-    });
+    };
+    state.apply(0, create);
     time("make a send (part of the next)", 1, || {
         id += 1;
         black_box(send(user, id));
     });
     time("apply a send", 1, || {
         id += 1;
-        let applied = state.apply(Record {
+        let record = Record {
             conversation: group,
             at: Timestamp(id as i64),
             checked: Some(state.head),
+            writer: None,
             command: send(user, id),
-        });
+        };
+        let applied = state.apply(state.applied, record);
         assert!(black_box(applied).outcome.is_ok());
         if id % 1_024 == 0 {
             // As the projector does every 200 ms.

@@ -21,7 +21,7 @@ use crate::frames::Frames;
 use crate::gather::{self, Gather, Inboxes, Queue, Repeats};
 use crate::handover::Handover;
 use crate::heads::Checks;
-use crate::id::{ConnectionId, ConversationId, UserId};
+use crate::id::{ConnectionId, ConversationId, Numbers, UserId};
 use crate::interchange::{Answer, Ask, Forwarded, Origin, Peer, Question, Reply};
 use crate::introductions::Introductions;
 use crate::metrics::Metrics;
@@ -59,6 +59,8 @@ pub struct Ports {
 /// All that the actors of a node share.
 pub struct Hub {
     pub node: NodeId,
+    /// Tells what this process writes to the log from what any other does, its former self too.
+    pub process: u64,
     pub router: Router<Peer>,
     pub limits: Arc<Limits>,
     pub runtime: Handle,
@@ -113,6 +115,7 @@ impl Hub {
         let (repeats, sought) = Gather::new();
         let core = Arc::new(Self {
             node: router.own().clone(),
+            process: Numbers::default().take(),
             router,
             runtime: Handle::current(),
             log: ports.log,

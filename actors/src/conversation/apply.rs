@@ -48,8 +48,7 @@ impl Shell {
                 continue;
             };
             let (by, of) = (record.command.author(), changed_message(&record));
-            let mut applied = self.state.apply(record);
-            self.state.applied = offset + 1;
+            let mut applied = self.state.apply(offset, record);
             steps.append(&mut applied.steps);
             for event in applied.events.drain(..) {
                 self.happen(event, by, &origin, &mut pending);

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ConnectionId, ConversationId, FileId, UserId};
 use crate::ports::chats::{Content, StoredChange};
+use crate::ports::log::Offset;
 use crate::protocol::view::Role;
 use crate::time::Timestamp;
 
@@ -79,7 +80,18 @@ pub struct Record {
     pub at: Timestamp,
     /// The conversation's head when the command was checked: it repeats nothing up to there. The oldest records do not say it.
     pub checked: Option<u64>,
+    /// Of a change of a group: who wrote it. Records of older releases do not say it.
+    pub writer: Option<Writer>,
     pub command: Command,
+}
+
+/// Which process wrote a record, and what it had seen of the conversation when it checked the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Writer {
+    /// A number that the process drew at its start.
+    pub process: u64,
+    /// All that stands below this offset was applied.
+    pub seen: Offset,
 }
 
 impl Command {
@@ -96,6 +108,11 @@ impl Command {
             Self::Open { pair } => pair[0],
             Self::Gone { user } => *user,
         }
+    }
+
+    /// Whether it changes a group's members or profile, or makes one.
+    pub fn changes_group(&self) -> bool {
+        !matches!(self, Self::Send { .. } | Self::Update { .. } | Self::Open { .. })
     }
 }
 

@@ -5,14 +5,15 @@
 //! role) is read by one release and written by the next: a node that met it would not know the conversation's state from
 //! there on, so it does not serve the shard (`shard.rs`).
 //!
-//! `checked` is older than the first release, or it would have been such a thing: who skips it takes a send that comes too late.
+//! `checked` and `writer` are older than the first release, or they would have been such things: who skips them takes a send or a
+//! change of a group that comes too late.
 
 use std::fmt;
 
 use bytes::Bytes;
 use prost::Message;
 
-use super::command::{Command, Record};
+use super::command::{Command, Record, Writer};
 use crate::id::{ConversationId, FileId, UserId};
 use crate::ports::chats::{Content, StoredChange};
 use crate::protocol::Json;
@@ -39,6 +40,16 @@ struct WireRecord {
     command: Option<WireCommand>,
     #[prost(uint64, optional, tag = "13")]
     checked: Option<u64>,
+    #[prost(message, optional, tag = "14")]
+    writer: Option<WireWriter>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+struct WireWriter {
+    #[prost(fixed64, tag = "1")]
+    process: u64,
+    #[prost(uint64, tag = "2")]
+    seen: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -155,6 +166,7 @@ impl Record {
             conversation: bytes_of(self.conversation.as_bytes()),
             at: self.at.0,
             checked: self.checked,
+            writer: self.writer.map(|Writer { process, seen }| WireWriter { process, seen }),
             command: Some(to_wire(&self.command)),
         };
         wire.encode_to_vec().into()
@@ -168,6 +180,7 @@ impl Record {
             conversation,
             at: Timestamp(wire.at),
             checked: wire.checked,
+            writer: wire.writer.map(|WireWriter { process, seen }| Writer { process, seen }),
             command,
         })
     }

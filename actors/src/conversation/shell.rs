@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::actor::{Msg, Seed};
 use super::audience::Audience;
-use super::command::{Command, Record};
+use super::command::{Command, Record, Writer};
 use super::fill::{Fill, Replay};
 use super::hold::{Announcement, Line, What};
 use super::state::{Outcome, Refusal, State};
@@ -199,10 +199,15 @@ impl Shell {
     /// Appends what repeats nothing up to the head `checked`.
     pub(super) fn append(&mut self, origin: Origin, command: Command, checked: u64) {
         let at = Timestamp::now().max(self.state.active_at);
+        let writer = command.changes_group().then(|| Writer {
+            process: self.core.process,
+            seen: self.state.applied,
+        });
         let record = Record {
             conversation: self.id,
             at,
             checked: Some(checked),
+            writer,
             command,
         };
         match self.core.shard(self.id.as_bytes()).append(&self.core, record, origin) {

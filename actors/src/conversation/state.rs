@@ -3,15 +3,17 @@
 //! the same state.
 
 mod applied;
+mod group;
 
 use std::collections::BTreeMap;
 
 pub use self::applied::{Applied, Event, Outcome};
+use self::group::Stamp;
 use super::authors::Authors;
 use super::changes::{Between, Changes};
 use super::command::{Command, Record};
 use super::window::{Key, Window};
-use crate::id::{ConversationId, FileId, UserId};
+use crate::id::{ConversationId, UserId};
 use crate::ports::chats::{Content, Entry, Member, Profile, RecentChange, Snapshot, Step, StoredMessage, StoredUpdate};
 use crate::ports::log::Offset;
 use crate::protocol::Problem;
@@ -100,16 +102,21 @@ impl State {
             .map(|member| member.user)
     }
 
-    /// Carries a record out.
-    pub fn apply(&mut self, record: Record) -> Applied {
+    /// Carries out the record at an offset.
+    pub fn apply(&mut self, offset: Offset, record: Record) -> Applied {
+        self.applied = offset + 1;
         if let Err(refusal) = self.check(&record.command) {
             return self.refuse(&record, refusal);
         }
         if self.comes_too_late(&record) {
             return self.refuse(&record, too_late("sent"));
         }
+        if self.is_overtaken(&record) {
+            return Applied::refused(too_late("changed"));
+        }
         // What is under way together may have been written by clocks that differ, or before and after one stepped back.
         let at = record.at.max(self.active_at);
+        let stamp = Stamp::of(&record, offset, at);
         match record.command {
             Command::Send {
                 from,
@@ -134,6 +141,7 @@ impl State {
                 };
                 self.update(update, record.checked)
             }
+            Command::Open { pair } => self.open(at, pair),
             Command::Create {
                 by,
                 name,
@@ -147,21 +155,21 @@ impl State {
                     description,
                     created_at: at,
                     updated_at: at,
+                    last_change: stamp.change,
                 };
                 self.create(at, by, profile, members)
             }
-            Command::Open { pair } => self.open(at, pair),
-            Command::Add { users, .. } => self.add(at, users),
-            Command::Remove { user, .. } => self.remove(at, user),
-            Command::SetRole { by, user, role } => self.set_role(at, by, user, role),
+            Command::Add { users, .. } => self.add(stamp, users),
+            Command::Remove { user, .. } => self.remove(stamp, user),
+            Command::SetRole { by, user, role } => self.set_role(stamp, by, user, role),
             Command::Patch {
                 name,
                 photo,
                 description,
                 ..
-            } => self.patch(at, name, photo, description),
+            } => self.patch(stamp, name, photo, description),
             Command::Delete { .. } => self.delete(),
-            Command::Gone { user } => self.gone(at, user),
+            Command::Gone { user } => self.gone(stamp, user),
         }
     }
 
@@ -232,15 +240,6 @@ impl State {
         applied
     }
 
-    fn create(&mut self, at: Timestamp, by: UserId, profile: Profile, members: Vec<UserId>) -> Applied {
-        self.profile = Some(profile.clone());
-        self.active_at = at;
-        let mut applied = self.join(at, Role::Owner, vec![by]);
-        applied.merge(self.join(at, Role::Member, members));
-        applied.steps.insert(0, Step::Profile(profile));
-        applied
-    }
-
     fn open(&mut self, at: Timestamp, pair: [UserId; 2]) -> Applied {
         if self.profile.is_some() {
             return Applied::settled();
@@ -250,174 +249,6 @@ impl State {
         self.active_at = at;
         let mut applied = self.join(at, Role::Member, pair.to_vec());
         applied.steps.insert(0, Step::Profile(profile));
-        applied
-    }
-
-    fn join(&mut self, at: Timestamp, role: Role, users: Vec<UserId>) -> Applied {
-        let mut joined = Vec::new();
-        for user in users {
-            if self.members.contains_key(&user) {
-                continue;
-            }
-            let admin_since = (role > Role::Member).then_some(at);
-            let member = Member {
-                user,
-                role,
-                joined_at: at,
-                joined_seq: self.head,
-                admin_since,
-            };
-            self.members.insert(user, member.clone());
-            joined.push(member);
-        }
-        let mut applied = Applied::settled();
-        if !joined.is_empty() {
-            applied
-                .events
-                .push(Event::Joined(joined.iter().map(|member| member.user).collect()));
-            applied.steps.push(Step::Joined(joined));
-        }
-        applied
-    }
-
-    fn add(&mut self, at: Timestamp, users: Vec<UserId>) -> Applied {
-        let mut applied = self.join(at, Role::Member, users);
-        if !applied.steps.is_empty() {
-            applied.merge(self.touch(at));
-        }
-        applied
-    }
-
-    fn remove(&mut self, at: Timestamp, user: UserId) -> Applied {
-        let Some(member) = self.members.remove(&user) else {
-            return Applied::settled();
-        };
-        if self.members.is_empty() {
-            self.members.insert(user, member);
-            return self.delete();
-        }
-        let mut applied = Applied::settled();
-        applied.steps.push(Step::Left(vec![user]));
-        applied.events.push(Event::Left(vec![user]));
-        if member.role == Role::Owner
-            && let Some(heir) = self.heir()
-        {
-            applied.merge(self.promote(at, heir, Role::Owner));
-        }
-        applied.merge(self.touch(at));
-        applied
-    }
-
-    /// Who inherits a group: the admin who is one longest, else the member who is one longest.
-    fn heir(&self) -> Option<UserId> {
-        let seniority = |member: &&Member| {
-            (
-                member.admin_since.is_none(),
-                member.admin_since,
-                member.joined_at,
-                member.user,
-            )
-        };
-        self.members.values().min_by_key(seniority).map(|member| member.user)
-    }
-
-    fn promote(&mut self, at: Timestamp, user: UserId, role: Role) -> Applied {
-        let Some(member) = self.members.get_mut(&user) else {
-            return Applied::settled();
-        };
-        if member.role == role {
-            return Applied::settled();
-        }
-        member.role = role;
-        member.admin_since = (role > Role::Member).then(|| member.admin_since.unwrap_or(at));
-        let step = Step::Joined(vec![member.clone()]);
-        Applied {
-            outcome: Ok(Outcome::Settled),
-            steps: vec![step],
-            events: vec![Event::Changed],
-        }
-    }
-
-    fn set_role(&mut self, at: Timestamp, by: UserId, user: UserId, role: Role) -> Applied {
-        let mut applied = self.promote(at, user, role);
-        if role == Role::Owner && by != user {
-            applied.merge(self.promote(at, by, Role::Admin));
-        }
-        if !applied.steps.is_empty() {
-            applied.merge(self.touch(at));
-        }
-        applied
-    }
-
-    fn patch(
-        &mut self,
-        at: Timestamp,
-        name: Option<String>,
-        photo: Option<Option<FileId>>,
-        description: Option<Option<String>>,
-    ) -> Applied {
-        let Some(Profile::Group {
-            name: old_name,
-            photo: old_photo,
-            description: old_description,
-            ..
-        }) = &mut self.profile
-        else {
-            return Applied::settled();
-        };
-        if let Some(name) = name {
-            *old_name = name;
-        }
-        if let Some(photo) = photo {
-            *old_photo = photo;
-        }
-        if let Some(description) = description {
-            *old_description = description;
-        }
-        let mut applied = self.touch(at);
-        applied.events.push(Event::Changed);
-        applied
-    }
-
-    /// Stores the profile with a new time of change.
-    fn touch(&mut self, at: Timestamp) -> Applied {
-        let Some(profile) = &mut self.profile else {
-            return Applied::settled();
-        };
-        if let Profile::Group { updated_at, .. } = profile {
-            *updated_at = at;
-        }
-        Applied {
-            steps: vec![Step::Profile(profile.clone())],
-            ..Applied::settled()
-        }
-    }
-
-    fn delete(&mut self) -> Applied {
-        self.deleted = true;
-        let members = std::mem::take(&mut self.members).into_keys().collect();
-        Applied {
-            outcome: Ok(Outcome::Settled),
-            steps: vec![Step::Deleted],
-            events: vec![Event::Deleted(members)],
-        }
-    }
-
-    fn gone(&mut self, at: Timestamp, user: UserId) -> Applied {
-        if !self.is_direct() {
-            return self.remove(at, user);
-        }
-        let mut applied = Applied::settled();
-        if let Some(Profile::Direct { pair, gone }) = &mut self.profile
-            && pair.contains(&user)
-            && !gone.contains(&user)
-        {
-            gone.push(user);
-            self.members.remove(&user);
-            applied.steps = vec![Step::Left(vec![user])];
-            applied.events = vec![Event::Left(vec![user])];
-            applied.merge(self.touch(at));
-        }
         applied
     }
 }

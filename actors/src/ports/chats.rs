@@ -24,7 +24,16 @@ pub enum Profile {
         description: Option<String>,
         created_at: Timestamp,
         updated_at: Timestamp,
+        /// `None` where the process that changed it last was of a release that does not say who it is.
+        last_change: Option<LastChange>,
     },
+}
+
+/// The last change of a group's members or profile: which process wrote it to the log, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastChange {
+    pub process: u64,
+    pub offset: Offset,
 }
 
 /// A member as the conversation knows one.

@@ -12,8 +12,8 @@ use rookery_cluster::id::ShardId;
 use crate::id::{ConversationId, UserId};
 use crate::ports::accounts::AccountStore;
 use crate::ports::chats::{
-    ChatStore, Content, Entry, Member, Profile, Projection, Snapshot, Sought, Step, StoredChange, StoredMessage,
-    StoredUpdate,
+    ChatStore, Content, Entry, LastChange, Member, Profile, Projection, Snapshot, Sought, Step, StoredChange,
+    StoredMessage, StoredUpdate,
 };
 use crate::protocol::view::Role;
 use crate::time::Timestamp;
@@ -143,6 +143,10 @@ fn group(name: &str) -> Profile {
         description: None,
         created_at: Timestamp(1),
         updated_at: Timestamp(2),
+        last_change: Some(LastChange {
+            process: u64::MAX - 1,
+            offset: 3,
+        }),
     }
 }
 

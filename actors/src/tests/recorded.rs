@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::messages::messages;
 use super::values::{at, commands, conversation};
-use crate::conversation::command::{Command, Record};
+use crate::conversation::command::{Command, Record, Writer};
 use crate::interchange::Peer;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
@@ -24,18 +24,33 @@ fn messages_of_the_release_before_are_read_and_those_of_this_one_are_as_recorded
 
 #[test]
 fn records_of_the_log_are_read_for_good_and_those_of_this_release_are_as_recorded() {
-    let record = |(name, command): (String, Command), checked| {
+    let record = |(name, command): (String, Command)| {
         let record = Record {
             conversation: conversation(),
             at: at(0),
-            checked,
+            checked: None,
+            writer: None,
             command,
         };
         (name, record)
     };
-    let mut records: Vec<_> = commands().into_iter().map(|sample| record(sample, None)).collect();
-    let checked = commands().swap_remove(0);
-    records.push(record((format!("{} checked", checked.0), checked.1), Some(300)));
+    let mut records: Vec<_> = commands().into_iter().map(record).collect();
+    let (name, first) = records[0].clone();
+    let checked = Record {
+        checked: Some(300),
+        ..first.clone()
+    };
+    let written = Record {
+        writer: Some(Writer {
+            process: u64::MAX - 1,
+            seen: 300,
+        }),
+        ..first
+    };
+    records.extend([
+        (format!("{name} checked"), checked),
+        (format!("{name} written"), written),
+    ]);
     let write = |record: &Record| record.encode().to_vec();
     let read = |bytes: &[u8]| Record::decode(Bytes::copy_from_slice(bytes)).map_err(|error| error.to_string());
     recorded::hold(format!("{FIXTURES}/records"), &records, write, read);

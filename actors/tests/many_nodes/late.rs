@@ -1,7 +1,7 @@
-//! A node that was paused, or cut off from the log, writes what its clients have long since sent again to another.
+//! A node that was paused, or cut off from the log, writes what its clients have long since asked of another.
 
 use bytes::Bytes;
-use rookery_actors::conversation::command::{Command, Record};
+use rookery_actors::conversation::command::{Command, Record, Writer};
 use rookery_actors::id::{ConversationId, UserId};
 use rookery_actors::ports::chats::{ChatStore as _, Content, DEDUPE_WINDOW, Sought};
 use rookery_actors::ports::log::EventLog as _;
@@ -18,6 +18,7 @@ fn first_send(from: UserId, to: UserId, id: &str) -> Bytes {
         conversation: ConversationId::direct(from, to),
         at: Timestamp(0),
         checked: Some(0),
+        writer: None,
         command: Command::Send {
             from,
             id: id.into(),
@@ -54,6 +55,44 @@ async fn a_send_that_comes_to_the_log_a_thousand_messages_late_makes_no_second_m
     };
     let found = world.services.chats.find(&[sought]).await.unwrap();
     assert_eq!(found[0].map(|(seq, _)| seq), Some(1));
+}
+
+/// One who was removed by its new owner would be a member again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_a_group_that_comes_to_the_log_late_is_not_made() {
+    let world = World::of(&["a", "b"]).await;
+    let (ada, bob) = (world.user_of("a"), world.user_of("b"));
+    let group = NewGroup {
+        name: "late".into(),
+        photo: None,
+        description: None,
+        members: vec![bob],
+    };
+    let system = &world.nodes["a"];
+    let group = system.create_group(ada, group).await.unwrap().id;
+    system.remove_member(ada, group, bob).await.unwrap();
+    let shard = ShardId::of(group.as_bytes(), SHARDS);
+    let paused = world.services.log.writer();
+    let late = Record {
+        conversation: group,
+        at: Timestamp(0),
+        checked: Some(0),
+        writer: Some(Writer { process: 1, seen: 1 }),
+        command: Command::Add {
+            by: ada,
+            users: vec![bob],
+        },
+    };
+    paused.append(shard, late.encode(), 0);
+    // It stands behind the late one, and the store has what both do.
+    let carol = world.user_of("a");
+    system.add_members(ada, group, vec![carol]).await.unwrap();
+    let stored = world.services.chats.conversation(group).await.unwrap().unwrap();
+    let mut members: Vec<_> = stored.members.iter().map(|member| member.user).collect();
+    members.sort_unstable();
+    let mut expected = [ada, carol];
+    expected.sort_unstable();
+    assert_eq!(members, expected);
 }
 
 /// Who is refused knows that nothing was sent, and sends again.

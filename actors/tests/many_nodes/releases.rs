@@ -35,6 +35,7 @@ fn later_record(conversation: ConversationId) -> Bytes {
         conversation,
         at: Timestamp(0),
         checked: None,
+        writer: None,
         command: Command::Gone { user: UserId::fresh() },
     };
     let mut bytes = record.encode().to_vec();

@@ -4,7 +4,7 @@
 
 use rookery_actors::id::{ConversationId, FileId, UserId};
 use rookery_actors::ports::chats::{
-    Content, Entry, Member, Profile, StoredChange, StoredMessage, StoredReaction, StoredUpdate,
+    Content, Entry, LastChange, Member, Profile, StoredChange, StoredMessage, StoredReaction, StoredUpdate,
 };
 use rookery_actors::protocol::Json;
 use rookery_actors::protocol::view::Role;
@@ -124,20 +124,26 @@ pub fn named_entries() -> Vec<Sample<Entry>> {
 
 /// Every kind of profile.
 pub fn profiles() -> Vec<Sample<Profile>> {
-    let group = |photo, description: Option<&str>| Profile::Group {
+    let group = |photo, description: Option<&str>, last_change| Profile::Group {
         name: "Birds".into(),
         photo,
         description: description.map(str::to_owned),
         created_at: at(0),
         updated_at: at(1),
+        last_change,
+    };
+    let change = LastChange {
+        process: u64::MAX - 1,
+        offset: 300,
     };
     let direct = |gone| Profile::Direct {
         pair: [user(1), user(2)],
         gone,
     };
     vec![
-        ("group".into(), group(Some(FileId(uuid(0x300))), Some("of prey"))),
-        ("bare group".into(), group(None, None)),
+        ("group".into(), group(Some(FileId(uuid(0x300))), Some("of prey"), None)),
+        ("bare group".into(), group(None, None, None)),
+        ("changed group".into(), group(None, None, Some(change))),
         ("direct".into(), direct(Vec::new())),
         ("left behind".into(), direct(vec![user(2)])),
     ]

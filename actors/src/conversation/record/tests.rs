@@ -8,12 +8,14 @@ fn record() -> impl Strategy<Value = Record> {
         samples::conversation(),
         any::<i64>(),
         any::<Option<u64>>(),
+        prop::option::of(any::<(u64, u64)>()),
         samples::command(),
     );
-    parts.prop_map(|(conversation, at, checked, command)| Record {
+    parts.prop_map(|(conversation, at, checked, writer, command)| Record {
         conversation,
         at: Timestamp(at),
         checked,
+        writer: writer.map(|(process, seen)| Writer { process, seen }),
         command,
     })
 }
@@ -24,6 +26,7 @@ fn a_record_without_a_command_or_with_a_short_id_is_undecodable() {
         conversation: ConversationId(uuid::Uuid::nil()),
         at: Timestamp(1),
         checked: None,
+        writer: None,
         command: Command::Gone {
             user: UserId(uuid::Uuid::nil()),
         },
@@ -44,6 +47,7 @@ fn what_a_later_release_does_is_told_from_damage() {
         at: 1,
         command: Some(command),
         checked: None,
+        writer: None,
     };
     let update = WireUpdate {
         from: bytes_of(&[2; 16]),

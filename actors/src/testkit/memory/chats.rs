@@ -114,6 +114,7 @@ impl Chat {
             description: None,
             created_at: Timestamp(0),
             updated_at: Timestamp(0),
+            last_change: None,
         };
         *self = Self {
             profile: Some(empty),

@@ -26,6 +26,7 @@ fn group(conversation: ConversationId, users: &[UserId]) -> Projection {
         description: None,
         created_at: Timestamp(1),
         updated_at: Timestamp(1),
+        last_change: None,
     };
     let members = users.iter().map(member).collect();
     projection(conversation, 1, 0, vec![Step::Profile(profile), Step::Joined(members)])

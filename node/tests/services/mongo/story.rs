@@ -141,6 +141,7 @@ impl Growing {
             description: None,
             created_at: Timestamp(1),
             updated_at: Timestamp(self.clock),
+            last_change: None,
         })
     }
 

@@ -112,15 +112,19 @@ fn command(direct: bool) -> BoxedStrategy<Command> {
 fn log() -> impl Strategy<Value = (ConversationId, Vec<(Offset, Record)>)> {
     any::<bool>().prop_flat_map(|of_two| {
         let id = if of_two { direct().id } else { group() };
-        let record = (1..4u64, 0..50i64, command(of_two));
+        let record = (1..4u64, 0..50i64, prop::option::of((0..2u64, 0..8u64)), command(of_two));
         prop::collection::vec(record, 0..60).prop_map(move |records| {
             let mut next = 0;
-            let place = |(skip, at, command): (u64, i64, Command)| {
+            let place = |(skip, at, writer, command): (u64, i64, Option<(u64, u64)>, Command)| {
                 next += skip;
                 let record = Record {
                     conversation: id,
                     at: Timestamp(at),
                     checked: None,
+                    writer: writer.map(|(process, ago)| Writer {
+                        process,
+                        seen: next.saturating_sub(ago),
+                    }),
                     command,
                 };
                 (next, record)
@@ -135,8 +139,7 @@ fn replay(state: &mut State, log: &[(Offset, Record)]) -> Vec<Applied> {
     let mut results = Vec::new();
     for (offset, record) in log {
         if *offset >= state.applied {
-            results.push(state.apply(record.clone()));
-            state.applied = offset + 1;
+            results.push(state.apply(*offset, record.clone()));
         }
     }
     results
@@ -259,9 +262,10 @@ fn the_time_of_a_conversation_does_not_go_back() {
             conversation: state.id,
             at: Timestamp(time),
             checked: Some(state.head),
+            writer: None,
             command: send(1, id),
         };
-        match state.apply(record).outcome {
+        match state.apply(state.applied, record).outcome {
             Ok(Outcome::Sent { at, .. }) => at.0,
             other => panic!("not sent: {other:?}"),
         }

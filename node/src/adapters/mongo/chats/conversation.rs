@@ -2,7 +2,7 @@
 
 use mongodb::bson::{DateTime, Document, Uuid, doc};
 use rookery_actors::id::{FileId, UserId};
-use rookery_actors::ports::chats::{Member, Profile};
+use rookery_actors::ports::chats::{LastChange, Member, Profile};
 use rookery_actors::ports::{PortError, PortResult};
 use rookery_actors::protocol::view::Role;
 use rookery_actors::time::Timestamp;
@@ -55,6 +55,33 @@ pub struct ProfileDoc {
     created_at: Option<DateTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     updated_at: Option<DateTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_change: Option<LastChangeDoc>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LastChangeDoc {
+    /// As the bits it has.
+    process: i64,
+    offset: i64,
+}
+
+impl From<LastChange> for LastChangeDoc {
+    fn from(change: LastChange) -> Self {
+        Self {
+            process: change.process.cast_signed(),
+            offset: number(change.offset),
+        }
+    }
+}
+
+impl From<LastChangeDoc> for LastChange {
+    fn from(stored: LastChangeDoc) -> Self {
+        Self {
+            process: stored.process.cast_unsigned(),
+            offset: stored.offset as u64,
+        }
+    }
 }
 
 impl From<&Profile> for ProfileDoc {
@@ -67,6 +94,7 @@ impl From<&Profile> for ProfileDoc {
             description: None,
             created_at: None,
             updated_at: None,
+            last_change: None,
         };
         match profile {
             Profile::Direct { pair, gone } => Self {
@@ -80,12 +108,14 @@ impl From<&Profile> for ProfileDoc {
                 description,
                 created_at,
                 updated_at,
+                last_change,
             } => Self {
                 name: name.clone(),
                 photo: photo.map(|photo| photo.id()),
                 description: description.clone(),
                 created_at: Some(date(*created_at)),
                 updated_at: Some(date(*updated_at)),
+                last_change: last_change.map(LastChangeDoc::from),
                 ..nothing
             },
         }
@@ -107,6 +137,7 @@ impl From<ProfileDoc> for Profile {
             description: stored.description,
             created_at: time(stored.created_at),
             updated_at: time(stored.updated_at),
+            last_change: stored.last_change.map(LastChange::from),
         }
     }
 }

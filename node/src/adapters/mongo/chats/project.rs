@@ -126,6 +126,7 @@ fn blank() -> Profile {
         description: None,
         created_at: Timestamp::default(),
         updated_at: Timestamp::default(),
+        last_change: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 use rookery_actors::id::{FileId, UserId};
-use rookery_actors::ports::chats::{Content, Profile, StoredMessage, StoredReaction};
+use rookery_actors::ports::chats::{Content, LastChange, Profile, StoredMessage, StoredReaction};
 use rookery_actors::protocol::Json;
 use rookery_actors::protocol::view::Role;
 use rookery_actors::time::Timestamp;
@@ -56,6 +56,16 @@ struct StoredProfile {
     created_at: i64,
     #[prost(int64, tag = "7")]
     updated_at: i64,
+    #[prost(message, optional, tag = "8")]
+    last_change: Option<StoredChange>,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct StoredChange {
+    #[prost(fixed64, tag = "1")]
+    process: u64,
+    #[prost(uint64, tag = "2")]
+    offset: u64,
 }
 
 /// The body column of a message.
@@ -112,12 +122,14 @@ pub fn profile(profile: &Profile) -> Vec<u8> {
             description,
             created_at,
             updated_at,
+            last_change,
         } => StoredProfile {
             name: name.clone(),
             photo: photo.map(|photo| photo.as_bytes().to_vec()),
             description: description.clone(),
             created_at: created_at.0,
             updated_at: updated_at.0,
+            last_change: last_change.map(|LastChange { process, offset }| StoredChange { process, offset }),
             ..StoredProfile::default()
         },
     };
@@ -141,6 +153,9 @@ pub fn read_profile(bytes: &[u8]) -> Result<Profile> {
         description: stored.description,
         created_at: Timestamp(stored.created_at),
         updated_at: Timestamp(stored.updated_at),
+        last_change: stored
+            .last_change
+            .map(|StoredChange { process, offset }| LastChange { process, offset }),
     })
 }
 

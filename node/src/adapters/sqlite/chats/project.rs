@@ -114,6 +114,7 @@ impl<'a> Target<'a> {
             description: None,
             created_at: Timestamp::default(),
             updated_at: Timestamp::default(),
+            last_change: None,
         }));
     }
 
