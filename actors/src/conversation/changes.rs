@@ -1,8 +1,8 @@
 //! The latest changes of messages: what a change that comes to the log late must not undo.
 //!
 //! An owner judges the changes of a message one after the other, so none of its own stands between the judgement of a change
-//! and its record. One that does is another owner's: the node that wrote this one was paused, or cut off, and its user has
-//! asked elsewhere since.
+//! and its record. One that does is another owner's: the node that wrote this one was paused, or cut off, and has not seen that
+//! one. It may be what this very asking made, or a deletion, behind which nothing may change the message.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,7 @@ pub enum Between {
     Nothing,
     /// What the same asking made, at that seq.
     Itself(u64),
-    /// Another change by the same user, or more than is known.
+    /// Another change of the same message, or more than is known.
     Another,
 }
 
@@ -52,9 +52,10 @@ impl Changes {
         }
         let later = self.0.iter().rev().take_while(|change| change.seq > checked);
         let mut between = Between::Nothing;
-        for own in later.filter(|later| later.of == change.of && later.from == change.from) {
-            if own.idempotency.is_some() && own.idempotency == change.idempotency {
-                return Between::Itself(own.seq);
+        for other in later.filter(|later| later.of == change.of) {
+            let is_keyed = other.idempotency.is_some() && other.idempotency == change.idempotency;
+            if is_keyed && other.from == change.from {
+                return Between::Itself(other.seq);
             }
             between = Between::Another;
         }
@@ -87,20 +88,25 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_late_behind_another_of_the_same_message_by_the_same_user() {
+    fn a_change_is_late_behind_any_other_of_the_same_message() {
         let mut changes = Changes::default();
-        for late in [change(5, 1, 7), change(6, 2, 7), change(8, 1, 8)] {
-            changes.push(late);
+        for made in [change(5, 1, 7), change(6, 2, 7), change(8, 1, 8)] {
+            changes.push(made);
         }
         assert_eq!(since(&changes, 4, 1, 7, 99), Between::Another);
         assert_eq!(since(&changes, 4, 1, 7, 5), Between::Itself(5));
+        assert_eq!(since(&changes, 5, 1, 7, 99), Between::Another, "by another user");
         assert_eq!(
-            since(&changes, 5, 1, 7, 99),
+            since(&changes, 5, 1, 7, 8),
+            Between::Another,
+            "whose key is as good as any"
+        );
+        assert_eq!(
+            since(&changes, 8, 1, 7, 99),
             Between::Nothing,
             "it was judged with that in sight"
         );
         assert_eq!(since(&changes, 4, 3, 7, 99), Between::Nothing, "of another message");
-        assert_eq!(since(&changes, 5, 1, 9, 99), Between::Nothing, "by another user");
     }
 
     #[test]

@@ -224,7 +224,7 @@ impl State {
         applied
     }
 
-    /// A change takes its seq, unless its user was heard elsewhere since it was checked.
+    /// A change takes its seq, unless another owner changed its message since it was checked.
     fn update(&mut self, update: StoredUpdate, checked: Option<u64>) -> Applied {
         let change = RecentChange::from(&update);
         let seq = match checked.map(|checked| self.changes.since(checked, self.head, change)) {

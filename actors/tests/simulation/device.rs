@@ -11,14 +11,15 @@ use rookery_actors::id::{ConnectionId, ConversationId, DeviceId, LoginId, UserId
 use rookery_actors::outlet::{Outlet, Pushed, Urgency};
 use rookery_actors::protocol::client::Request;
 use rookery_actors::protocol::server::Change;
-use rookery_actors::protocol::{ClientFrame, CloseCode, Codec, ServerFrame, Target};
+use rookery_actors::protocol::{ClientFrame, CloseCode, Codec, ErrorCode, ServerFrame, Target};
 use rookery_actors::system::{Arrival, Link};
 use rookery_actors::testkit::frames::text;
 use rookery_cluster::testkit::lot::Lot;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::ledger::{Ledger, Name};
+use crate::ledger::{Ledger, Name, deletion};
+use crate::plan::Habit;
 use crate::sends::{Sends, What};
 use crate::world::{Node, World};
 
@@ -29,8 +30,8 @@ pub struct Device {
     login: LoginId,
     id: Option<DeviceId>,
     sends: Sends,
-    /// Whether it reacts to messages and edits its user's own.
-    changes: bool,
+    /// What it does about messages.
+    habit: Habit,
     /// The messages it knows of, and whether they are its user's own.
     known: BTreeMap<ConversationId, BTreeMap<u64, bool>>,
     acked: BTreeMap<ConversationId, u64>,
@@ -108,7 +109,7 @@ impl Device {
             login: LoginId::from_slice(&[100 + number as u8; 16]).unwrap(),
             id: None,
             sends,
-            changes: false,
+            habit: Habit::Sends,
             known: BTreeMap::new(),
             acked: BTreeMap::new(),
             lot,
@@ -119,8 +120,8 @@ impl Device {
     }
 
     /// The same device, which says something about messages too.
-    pub fn with_changes(self, changes: bool) -> Self {
-        Self { changes, ..self }
+    pub fn with_habit(self, habit: Habit) -> Self {
+        Self { habit, ..self }
     }
 
     /// Goes on until it is dropped; `done` hears when everything was answered.
@@ -224,10 +225,10 @@ impl Device {
 
     /// Sends what is due.
     fn say(&mut self, link: &Link, next: Instant) {
-        let (user, changes, known, lot) = (self.user, self.changes, &self.known, &mut self.lot);
+        let (user, habit, known, lot) = (self.user, self.habit, &self.known, &mut self.lot);
         let choose = |to| {
-            match changes && lot.percent(40) {
-                true => about(known.get(&conversation(user, to)), conversation(user, to), lot),
+            match habit >= Habit::Changes && lot.percent(40) {
+                true => about(known.get(&conversation(user, to)), conversation(user, to), habit, lot),
                 false => None,
             }
             .unwrap_or(What::Message(to))
@@ -237,7 +238,7 @@ impl Device {
             self.wrong(&what);
             Vec::new()
         }) {
-            let name = self.name(&id);
+            let name = self.name(&what.name(&id));
             if again && matches!(what, What::Edit(..)) {
                 self.ledger.may_stand_twice(name.clone());
             }
@@ -260,6 +261,7 @@ impl Device {
                         body: id.clone(),
                     },
                 ),
+                What::Deletion(conversation, seq) => (conversation, ClientFrame::Delete { conversation, seq }),
             };
             self.ledger.asked(name, conversation);
             self.tell(|| format!("says {frame:?}"));
@@ -285,7 +287,7 @@ impl Device {
                 let text = match update.change {
                     Change::React { emoji, .. } => emoji,
                     Change::Edit { body } => body.unwrap_or_default(),
-                    Change::Delete => "a deletion".into(),
+                    Change::Delete => deletion(update.conversation, update.of),
                 };
                 self.is_shown(update.conversation, update.seq, (update.from, text), latest);
             }
@@ -301,10 +303,18 @@ impl Device {
                 }
             }
             ServerFrame::Ok { id: Some(id), seq } => match self.sends.done(&id, seq) {
-                Some(Ok(seq)) => self.ledger.sent(&self.name(&id), seq),
+                Some(Ok((name, seq))) => self.ledger.sent(&self.name(&name), seq),
                 Some(Err(what)) => self.wrong(&what),
                 None => {}
             },
+            ServerFrame::Error {
+                code: ErrorCode::Conflict,
+                id: Some(id),
+                ..
+            } if self.habit == Habit::Deletes => {
+                self.sends.give_up(&id);
+                self.ledger.given_up(self.name(&id));
+            }
             ServerFrame::Error { id, retry_after_ms, .. } => {
                 let pause = Duration::from_millis(retry_after_ms.unwrap_or(100).clamp(20, 2000));
                 if let Some(id) = id {
@@ -354,11 +364,18 @@ fn conversation(from: UserId, to: Target) -> ConversationId {
     }
 }
 
-/// Something to say about one of the messages that are known, if there is one.
-fn about(known: Option<&BTreeMap<u64, bool>>, conversation: ConversationId, lot: &mut Lot) -> Option<What> {
+/// Something to say about one of the messages that are known, if there is one. What may be deleted is not edited: a deletion takes
+/// the texts of edits, by which they are known here.
+fn about(
+    known: Option<&BTreeMap<u64, bool>>,
+    conversation: ConversationId,
+    habit: Habit,
+    lot: &mut Lot,
+) -> Option<What> {
     let known: Vec<_> = known?.iter().collect();
     let (seq, is_own) = *lot.pick(&known)?;
     Some(match *is_own && lot.percent(50) {
+        true if habit == Habit::Deletes && seq.is_multiple_of(3) => What::Deletion(conversation, *seq),
         true => What::Edit(conversation, *seq),
         false => What::Reaction(conversation, *seq),
     })

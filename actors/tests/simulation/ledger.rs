@@ -18,6 +18,8 @@ struct Books {
     asked: HashMap<Name, (ConversationId, usize)>,
     /// Edits that a client asked for again when it was open whether they had been made.
     twice: HashSet<Name>,
+    /// Changes that were answered with a conflict: their message was deleted. They may have been made before.
+    given_up: HashSet<Name>,
     /// What was answered `sent`, or `ok`.
     sent: HashMap<Name, u64>,
     /// What each device was shown, by its number.
@@ -48,6 +50,11 @@ impl Ledger {
     /// An edit is asked for again.
     pub fn may_stand_twice(&self, name: Name) {
         self.0.lock().twice.insert(name);
+    }
+
+    /// A change was refused for good.
+    pub fn given_up(&self, name: Name) {
+        self.0.lock().given_up.insert(name);
     }
 
     pub fn sent(&self, name: &Name, seq: u64) {
@@ -127,7 +134,7 @@ impl Ledger {
                 if entry.seq() != expected {
                     return Err(format!("{conversation} has {} where {expected} is due", entry.seq()));
                 }
-                let name = name_of(entry);
+                let name = name_of(conversation, entry);
                 if asked.get(&name).is_none_or(|(to, _)| *to != conversation) {
                     return Err(format!("{name:?} in {conversation} was made up"));
                 }
@@ -147,7 +154,8 @@ impl Ledger {
                 return Err(format!("{name:?} was answered seq {seq}, and is {seqs:?}"));
             }
         }
-        let unanswered = books.asked.keys().find(|name| !books.sent.contains_key(*name));
+        let is_open = |name: &&Name| !books.sent.contains_key(*name) && !books.given_up.contains(*name);
+        let unanswered = books.asked.keys().find(is_open);
         unanswered.map_or(Ok(()), |name| Err(format!("{name:?} was never answered")))
     }
 
@@ -168,7 +176,7 @@ impl Ledger {
             for entry in entries.map_err(|error| error.to_string())? {
                 let seq = entry.seq();
                 let name = shown.and_then(|shown| shown.get(&seq));
-                let expected = name_of(entry);
+                let expected = name_of(*conversation, entry);
                 if name != Some(&expected) {
                     return Err(format!(
                         "device {device} was shown {name:?} where {conversation} {seq} is {expected:?}"
@@ -180,13 +188,18 @@ impl Ledger {
     }
 }
 
-fn name_of(entry: Entry) -> Name {
+/// What the deletion of a message is known by: there is but one.
+pub fn deletion(conversation: ConversationId, of: u64) -> String {
+    format!("the deletion of {conversation} {of}")
+}
+
+fn name_of(conversation: ConversationId, entry: Entry) -> Name {
     match entry {
         Entry::Message(message) => (message.from, message.id),
         Entry::Update(update) => match update.change {
             StoredChange::React { emoji, .. } => (update.from, emoji),
             StoredChange::Edit { body } => (update.from, body.unwrap_or_default()),
-            StoredChange::Delete => (update.from, "a deletion".into()),
+            StoredChange::Delete => (update.from, deletion(conversation, update.of)),
         },
     }
 }

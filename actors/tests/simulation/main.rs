@@ -15,13 +15,13 @@
 //!   fails, and in 4 s where nodes only drain and join. No socket is told that its node stops when it does not.
 //! * **In their order** stand what one connection sent to a conversation, and its edits of a message, as far as nothing of it was
 //!   refused or sent again.
-//! * **A change once**: an edit or a reaction stands once, however often nodes asked each other for it; an edit twice perhaps where
-//!   its client asked for it again.
+//! * **A change once**: an edit, a reaction or a deletion stands once, however often nodes asked each other for it; an edit twice
+//!   perhaps where its client asked for it again.
 //!
 //! What stands still here is a node's network, log and store: its tasks run on, where those of a paused process would not.
 //! A client's own message may be shown to it before `sent`; that is not looked at. Seeds from 1,000,000,000 on have users react to
-//! messages and edit their own. Half of all seeds have a group beside the direct conversations, which grows meanwhile, and half of
-//! these have members go and come back:
+//! messages and edit their own, those from 2,000,000,000 on delete some too. Half of all seeds have a group beside the direct
+//! conversations, which grows meanwhile, and half of these have members go and come back:
 //!
 //! * **Gone is gone**: whoever is answered that a member is removed finds it so in the store, and nothing that is sent to the
 //!   group from then on is shown to that member or taken from it.
@@ -51,13 +51,15 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 /// Enough to meet every fault in most company; few enough for every run of the tests.
-const USUAL: [Range<u64>; 6] = [
+const USUAL: [Range<u64>; 8] = [
     0..60,
     plan::GROUPS..plan::GROUPS + 40,
     plan::LEAVERS..plan::LEAVERS + 40,
     plan::CHANGES..plan::CHANGES + 20,
     plan::CHANGES + plan::GROUPS..plan::CHANGES + plan::GROUPS + 20,
     plan::CHANGES + plan::LEAVERS..plan::CHANGES + plan::LEAVERS + 20,
+    plan::DELETIONS..plan::DELETIONS + 20,
+    plan::DELETIONS + plan::LEAVERS..plan::DELETIONS + plan::LEAVERS + 20,
 ];
 /// Seeds that showed what the usual ones did not: owners that were behind what their sessions had been told (176, 847), a node
 /// that never heard of a table that took its users away for a moment (212), sockets attached twice at once (2036), a message
@@ -96,7 +98,7 @@ fn seeds() -> (Vec<u64>, bool) {
         return (USUAL.into_iter().flatten().chain(TOLD).collect(), false);
     };
     if chosen == "fresh" {
-        let fresh = RandomState::new().hash_one(()) % (2 * plan::CHANGES);
+        let fresh = RandomState::new().hash_one(()) % plan::END;
         println!("seeds {fresh}..{}", fresh + FRESH);
         return ((fresh..fresh + FRESH).collect(), false);
     }

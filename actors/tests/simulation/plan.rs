@@ -15,9 +15,22 @@ pub const LEAVERS: u64 = 750_000;
 
 /// The first seed whose users react to messages and edit their own.
 pub const CHANGES: u64 = 1_000_000_000;
+/// The first seed whose users delete some of their own too, and the first of no kind.
+pub const DELETIONS: u64 = 2_000_000_000;
+pub const END: u64 = 3_000_000_000;
 
 /// Until then something may go wrong.
 pub const TROUBLE: Duration = Duration::from_secs(12);
+
+/// What users do about messages: each does what those before do too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Habit {
+    Sends,
+    /// They react to messages and edit their own.
+    Changes,
+    /// They delete some of their own.
+    Deletes,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -60,9 +73,13 @@ pub fn has_leavers(seed: u64) -> bool {
     seed % 1_000_000 >= LEAVERS
 }
 
-/// Whether a seed's users react to messages and edit their own.
-pub fn has_changes(seed: u64) -> bool {
-    seed >= CHANGES
+/// What a seed's users do about messages.
+pub fn habit(seed: u64) -> Habit {
+    match seed {
+        DELETIONS.. => Habit::Deletes,
+        CHANGES.. => Habit::Changes,
+        _ => Habit::Sends,
+    }
 }
 
 /// What goes wrong, by when.

@@ -7,6 +7,8 @@ use rookery_actors::id::ConversationId;
 use rookery_actors::protocol::Target;
 use tokio::time::Instant;
 
+use crate::ledger::deletion;
+
 /// A send that was not answered for so long is sent again, by a hasty device.
 const HASTE: Duration = Duration::from_secs(3);
 
@@ -19,6 +21,17 @@ pub enum What {
     Message(Target),
     Reaction(ConversationId, u64),
     Edit(ConversationId, u64),
+    Deletion(ConversationId, u64),
+}
+
+impl What {
+    /// What it is known by where it stands: its own id, but for a deletion, which has no place for one.
+    pub fn name(self, id: &str) -> String {
+        match self {
+            Self::Deletion(conversation, seq) => deletion(conversation, seq),
+            _ => id.to_owned(),
+        }
+    }
 }
 
 /// The sends of a device.
@@ -138,8 +151,8 @@ impl Sends {
         })
     }
 
-    /// `ok` came; says what is wrong about it, if something still waited for it.
-    pub fn done(&mut self, id: &str, seq: Option<u64>) -> Option<Result<u64, String>> {
+    /// `ok` came: what it is known by, and its seq; or what is wrong about it. Nothing where nothing waited for it any more.
+    pub fn done(&mut self, id: &str, seq: Option<u64>) -> Option<Result<(String, u64), String>> {
         let waiting = self.take(id)?;
         let Some(seq) = seq else {
             return Some(Err(format!("was told of no seq of {id}")));
@@ -148,7 +161,12 @@ impl Sends {
             (What::Edit(conversation, of), Some(place)) => self.in_order((conversation, Some(of)), place, seq),
             _ => Ok(()),
         };
-        Some(in_order.map(|()| seq))
+        Some(in_order.map(|()| (waiting.what.name(id), seq)))
+    }
+
+    /// It cannot be made, now or later.
+    pub fn give_up(&mut self, id: &str) {
+        self.take(id);
     }
 
     /// An error came for a send.

@@ -72,7 +72,7 @@ async fn play(seed: u64, told: bool, lot: &mut Lot, world: &Arc<World>) -> Resul
             let (script, done) = (script(number, user, &users, group, lot), Arc::new(Notify::new()));
             let sends = Sends::new(script, answered_within(seed, number));
             let device = Device::new(number, user, sends, lot.fork(), world, &ledger, told);
-            let device = device.with_changes(plan::has_changes(seed));
+            let device = device.with_habit(plan::habit(seed));
             devices.push(tokio::spawn(device.run(Arc::clone(&done))));
             done
         })

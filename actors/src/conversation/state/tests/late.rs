@@ -91,7 +91,7 @@ fn edit(text: &str, key: u64) -> Command {
     }
 }
 
-/// The same of an edit, which another owner took meanwhile, or that its user took back by a later one.
+/// The same of an edit, which another owner took meanwhile, or that its user took back by a later one; or its message is deleted.
 #[test]
 fn an_edit_that_comes_to_the_log_late_undoes_no_later_one() {
     let mut state = made(&[1]);
@@ -122,6 +122,17 @@ fn an_edit_that_comes_to_the_log_late_undoes_no_later_one() {
     assert_eq!(at(Some(2), edit("two", 12)).outcome, updated(3));
     assert_eq!(at(Some(1), edit("one", 11)).outcome, updated(2));
     assert_eq!(at(None, edit("of an older release", 13)).outcome, updated(4));
+    let deletion = Command::Update {
+        from: user(0),
+        of: 1,
+        change: StoredChange::Delete,
+        idempotency: Some(14),
+    };
+    assert_eq!(at(Some(4), deletion).outcome, updated(5));
+    assert_eq!(
+        code(at(Some(4), edit("of what is deleted", 15))),
+        ErrorCode::Unavailable
+    );
 }
 
 /// A node that was paused or cut off from the log writes what its client has long since sent again to another.
