@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const MAILBOX: u32 = 20_000;
 /// Changes of one message that wait for each other; a popular post's reactions of one moment.
 pub const CHANGES_WAITING: usize = 1_000;
+/// So many sends of a connection whose session came from another node may be repeats.
+pub const REPEATS_AFTER_MOVE: u32 = 1_024;
 /// How far back the first making of a repeated change is searched, in entries: one read of the store.
 pub const REPEAT_SEARCH: u64 = 1_000;
 /// First pause before the owner of a conversation that is behind is asked again; doubled each time, up to the last. Of what others

@@ -332,10 +332,13 @@ impl Hub {
         let Some(cell) = self.sessions.get(user) else {
             return self.answer_departed(connection, answer_frame(request, reply));
         };
-        let open = matches!(&reply, Err(problem) if problem.code == ErrorCode::Timeout);
+        let is_again = reply.as_ref().is_err_and(Problem::is_for_now);
         let finish = |id: &Option<String>| {
             if send {
-                cell.finish_send(connection, id.as_deref().unwrap_or_default(), open);
+                if is_again {
+                    cell.doubt();
+                }
+                cell.finish_send(connection, id.as_deref().unwrap_or_default());
             }
         };
         let mut state = cell.state();

@@ -148,7 +148,7 @@ fn a_send_waits_for_an_earlier_one_that_was_asked_on_this_node_until_that_is_ans
         held_up(second, now),
         "it is answered, and its connection does not know yet"
     );
-    session.finish_send(ConnectionId(3), &first.to_string(), false);
+    session.finish_send(ConnectionId(3), &first.to_string());
     assert!(!held_up(second, now));
 }
 

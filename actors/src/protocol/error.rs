@@ -121,6 +121,14 @@ impl Problem {
         Self::new(ErrorCode::Unavailable, detail).retry_after(1000)
     }
 
+    /// Whether the same may be asked for again, and succeed.
+    pub fn is_for_now(&self) -> bool {
+        matches!(
+            self.code,
+            ErrorCode::RateLimited | ErrorCode::Unavailable | ErrorCode::Timeout
+        )
+    }
+
     /// `too_large` for one field of a request.
     pub fn too_large(field: &str, limit: usize) -> Self {
         Self::new(ErrorCode::TooLarge, format!("{field}: more than {limit}"))

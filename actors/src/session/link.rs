@@ -32,12 +32,23 @@ pub struct Link {
     connection: ConnectionId,
     /// Weak, because the connection keeps its link.
     outlet: Weak<dyn Outlet>,
-    /// Sends of this connection, counted as far as they may be repeats of what an earlier one left unanswered.
-    sends: AtomicU32,
+    /// So many sends of this connection may yet be repeats of what was left unanswered before it came to this session.
+    repeats: AtomicU32,
 }
 
 impl Link {
+    /// Of a new connection: its first sends may repeat what an earlier one of its user left unanswered.
     pub(crate) fn new(core: Arc<Hub>, cell: Arc<Cell>, device: DeviceId, outlet: &Arc<dyn Outlet>) -> Self {
+        let repeats = core.limits.unanswered_sends;
+        Self::with_repeats(repeats, core, cell, device, outlet)
+    }
+
+    /// Of a connection whose session came from another node, where it may have been refused any of what it sends from now on.
+    pub(crate) fn resumed(core: Arc<Hub>, cell: Arc<Cell>, device: DeviceId, outlet: &Arc<dyn Outlet>) -> Self {
+        Self::with_repeats(defaults::REPEATS_AFTER_MOVE, core, cell, device, outlet)
+    }
+
+    fn with_repeats(repeats: u32, core: Arc<Hub>, cell: Arc<Cell>, device: DeviceId, outlet: &Arc<dyn Outlet>) -> Self {
         let connection = outlet.id();
         Self {
             user: cell.user,
@@ -46,7 +57,7 @@ impl Link {
             cell,
             connection,
             outlet: Arc::downgrade(outlet),
-            sends: AtomicU32::new(0),
+            repeats: AtomicU32::new(repeats),
         }
     }
 
@@ -165,7 +176,12 @@ impl Link {
         });
         let (conversation, command) = match admitted {
             Ok(admitted) => admitted,
-            Err(problem) => return self.refuse(Some(id), problem),
+            Err(problem) => {
+                if problem.is_for_now() {
+                    self.cell.doubt();
+                }
+                return self.refuse(Some(id), problem);
+            }
         };
         let question = Question::Do {
             command,
@@ -187,11 +203,14 @@ impl Link {
         Ok((conversation, command))
     }
 
-    /// A connection's first sends may repeat what an earlier connection left unanswered; after an answer that left the outcome
-    /// open, any may.
+    /// A connection's first sends may repeat what an earlier connection left unanswered. Once one is to be sent again, its place
+    /// among them says nothing any more, and any may.
     fn may_repeat(&self) -> bool {
-        let first = self.core.limits.unanswered_sends;
-        let early = self.sends.load(Ordering::Relaxed) < first && self.sends.fetch_add(1, Ordering::Relaxed) < first;
+        let take = |left: u32| left.checked_sub(1);
+        let early = self
+            .repeats
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_ok();
         early || self.cell.is_doubtful()
     }
 

@@ -29,7 +29,8 @@ pub struct Cell {
     pub actor: Mutex<Option<SessionRef>>,
     /// Tasks about to attach to it.
     guests: AtomicU32,
-    /// A send's outcome was left open since the session was loaded: any later one may repeat it.
+    /// A send is to be sent again, because its outcome was left open or it was refused for now, since the session was loaded: any
+    /// later one may repeat one of before.
     doubtful: AtomicBool,
     /// The session is another node's by now.
     gone: AtomicBool,
@@ -148,11 +149,13 @@ impl Cell {
         self.doubtful.load(Ordering::Acquire)
     }
 
-    /// A send was answered; `open` says that the answer left its outcome open. Says to which conversation it was.
-    pub fn finish_send(&self, connection: ConnectionId, id: &str, open: bool) -> Option<ConversationId> {
-        if open {
-            self.doubtful.store(true, Ordering::Release);
-        }
+    /// From now on any send may repeat one of before.
+    pub fn doubt(&self) {
+        self.doubtful.store(true, Ordering::Release);
+    }
+
+    /// A send was answered; says to which conversation it was.
+    pub fn finish_send(&self, connection: ConnectionId, id: &str) -> Option<ConversationId> {
         let mut unanswered = self.unanswered.lock();
         let of = |send: &Unanswered| send.connection == connection && *send.id == *id;
         let index = unanswered.iter().position(of)?;

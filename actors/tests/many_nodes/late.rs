@@ -57,6 +57,38 @@ async fn a_send_that_comes_to_the_log_a_thousand_messages_late_makes_no_second_m
     assert_eq!(found[0].map(|(seq, _)| seq), Some(1));
 }
 
+/// Refused at first, it comes behind more sends than a client may have left unanswered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_send_that_waits_behind_a_backlog_is_known_again() {
+    let world = World::of(&["a"]).await;
+    let (ada, bob) = (world.user_of("a"), world.user_of("a"));
+    let (before, to) = (world.connect("a", ada, None).await, Target::User(bob));
+    for seq in 1..=DEDUPE_WINDOW as u64 + 1 {
+        assert_eq!(before.sent(to, &format!("of before {seq}")).await, seq);
+    }
+    let client = world.connect("a", ada, None).await;
+    let most = Limits::default().unanswered_sends;
+    world.writers["a"].hold(true);
+    (0..most).for_each(|number| client.send(to, &number.to_string()));
+    client.send(to, "of before 1");
+    let is_refused = |frame: &ServerFrame| {
+        matches!(
+            frame,
+            ServerFrame::Error {
+                code: ErrorCode::RateLimited,
+                ..
+            }
+        )
+    };
+    until("one too many is refused", || client.socket.count(is_refused) == 1).await;
+    world.writers["a"].hold(false);
+    let is_sent = |frame: &ServerFrame| matches!(frame, ServerFrame::Sent { .. });
+    until("the others are sent", || client.socket.count(is_sent) == most as usize).await;
+    client.send(to, "of before 1");
+    let is_first = |frame: &ServerFrame| matches!(frame, ServerFrame::Sent { id, seq: 1, duplicate: true, .. } if id == "of before 1");
+    until("it is answered as the first was", || client.socket.count(is_first) == 1).await;
+}
+
 /// One who was removed by its new owner would be a member again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_of_a_group_that_comes_to_the_log_late_is_not_made() {

@@ -96,7 +96,7 @@ impl Hub {
         let cell = self.sessions.get_or_make(arrival.user);
         self.load_session(&cell).await?;
         let device = known_device(&cell, arrival).ok_or(Refusal::Replaced)?;
-        let link = Link::new(Arc::clone(self), Arc::clone(&cell), device, &outlet);
+        let link = Link::resumed(Arc::clone(self), Arc::clone(&cell), device, &outlet);
         let (first, behind) = {
             let mut state = cell.state();
             let is_served = self.shard(arrival.user.as_bytes()).life.is_open() && !cell.is_gone();

@@ -43,7 +43,7 @@ impl Before {
         let (ServerFrame::Sent { id, .. } | ServerFrame::Error { id: Some(id), .. }) = frame else {
             return None;
         };
-        let conversation = self.cell.finish_send(self.connection, id, false)?;
+        let conversation = self.cell.finish_send(self.connection, id)?;
         let waits = self.cell.unanswered(self.connection).contains(&conversation);
         (!waits).then_some(conversation)
     }
